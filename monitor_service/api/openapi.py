@@ -1,0 +1,72 @@
+"""OpenAPI from the wire types themselves: the contract is written once, in `wire.py`."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+
+from monitor_service import wire
+
+_REF = "#/components/schemas/{name}"
+_TYPES = (
+    *(wire.CreateRun, wire.Run, wire.RunList, wire.StepReport, wire.Ack, wire.StepPage),
+    *(wire.SettingsView, wire.EventPage, wire.Problem),
+)
+
+
+def documented(
+    *,
+    reply: type,
+    body: Any = None,
+    status: HTTPStatus = HTTPStatus.OK,
+    query: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Keyword arguments for a route decorator that describe its body, query and replies."""
+    problem = {"application/problem+json": {"schema": _schema(wire.Problem)}}
+    extra: dict[str, Any] = {}
+    if body is not None:
+        schema = _schema(body)
+        if body is wire.StepReport:
+            schema = {"anyOf": [schema, {"type": "array", "items": schema}]}
+        formats = (wire.JSON, wire.MSGPACK)
+        extra["requestBody"] = {
+            "required": True,
+            "content": {name: {"schema": schema} for name in formats},
+        }
+    if query:
+        extra["parameters"] = [
+            {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 1}}
+            for name in query
+        ]
+    return {
+        "response_model": None,
+        "status_code": status,
+        "responses": {
+            int(status): {
+                "description": status.phrase,
+                "content": {wire.JSON: {"schema": _schema(reply)}},
+            },
+            "4XX": {"description": "The caller's mistake", "content": problem},
+            "503": {"description": "The store does not answer; try again", "content": problem},
+        },
+        "openapi_extra": extra,
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Add the wire types to the app's OpenAPI document."""
+    generate = app.openapi
+
+    def with_wire_types() -> dict[str, Any]:
+        document = generate()
+        _, components = msgspec.json.schema_components(_TYPES, ref_template=_REF)
+        document.setdefault("components", {}).setdefault("schemas", {}).update(components)
+        return document
+
+    app.openapi = with_wire_types  # type: ignore[method-assign]
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
+    return schema

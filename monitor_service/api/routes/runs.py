@@ -1,0 +1,37 @@
+"""Runs: create, list, get, and what happened to them."""
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Request, Response
+
+from monitor_service.api.body import monitor_of, read, reply, whole_number
+from monitor_service.api.openapi import documented
+from monitor_service.wire import CreateRun, EventPage, Run, RunList
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+
+@router.post("", **documented(body=CreateRun, reply=Run, status=HTTPStatus.CREATED))
+async def create_run(request: Request) -> Response:
+    """Create a run, or find it: 201 when it is new, 200 when the id was known."""
+    run, is_new = await monitor_of(request).create(await read(request, CreateRun))
+    return reply(run, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+
+
+@router.get("", **documented(reply=RunList))
+async def list_runs(request: Request) -> Response:
+    """All runs, newest first."""
+    return reply(await monitor_of(request).runs())
+
+
+@router.get("/{run_id}", **documented(reply=Run))
+async def get_run(run_id: str, request: Request) -> Response:
+    """One run as it stands."""
+    return reply(await monitor_of(request).run(run_id))
+
+
+@router.get("/{run_id}/events", **documented(reply=EventPage, query=("limit",)))
+async def list_events(run_id: str, request: Request) -> Response:
+    """The newest events of a run, newest first."""
+    limit = whole_number(request, "limit", 100, low=1, high=1000)
+    return reply(await monitor_of(request).events(run_id, limit or 100))

@@ -1,0 +1,46 @@
+"""Settings: what the trainer applies at its next step, and how people change it."""
+
+import re
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from monitor_service.api.body import monitor_of, read, reply
+from monitor_service.api.openapi import documented
+from monitor_service.errors import InvalidInput
+from monitor_service.wire import SettingsView
+
+router = APIRouter(prefix="/v1/runs/{run_id}/settings", tags=["settings"])
+
+
+@router.get("", **documented(reply=SettingsView))
+async def get_settings(run_id: str, request: Request) -> Response:
+    """The settings in force. The ETag changes when a person changes them, not at every step."""
+    return _with_etag(await monitor_of(request).settings(run_id))
+
+
+@router.patch("", **documented(body=dict[str, Any], reply=SettingsView))
+async def change_settings(run_id: str, request: Request) -> Response:
+    """Change any tunable fields; `reason` is required, `actor` says who.
+
+    With If-Match, refused (412, showing the other's change) when someone was faster.
+    """
+    changes = await read(request, dict[str, Any])
+    reason, actor = changes.pop("reason", None), changes.pop("actor", "api")
+    view = await monitor_of(request).change(
+        run_id, changes, actor=actor, reason=reason, if_revision=_if_match(request)
+    )
+    return _with_etag(view)
+
+
+def _with_etag(view: SettingsView) -> Response:
+    return reply(view, headers={"etag": f'"r{view.settings.revision}"'})
+
+
+def _if_match(request: Request) -> int | None:
+    header = request.headers.get("if-match", "*").strip()
+    if header == "*":
+        return None
+    if found := re.fullmatch(r'"?r(\d{1,18})"?', header):
+        return int(found[1])
+    raise InvalidInput("If-Match", header, 'must be an ETag such as "r3", or *')

@@ -1,0 +1,174 @@
+"""`acr`: the only module that prints. Other distributions add commands by entry point.
+
+A command of the group `acr.commands` is a function for typer; `acr demo` comes from the trainer
+that way, so the service never imports it.
+"""
+
+import logging
+import os
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from monitor_service import config as service_config
+from monitor_service.errors import AcrError
+from monitor_service.server import Endpoint, serve
+from monitor_service.wire import Problem, Run, RunList, SettingsView
+
+TIMEOUT_S = 10.0
+
+app = typer.Typer(
+    help="Measure, show and steer advantage collapse in GRPO training.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+Url = Annotated[
+    str,
+    typer.Option("--url", envvar="ACR_MONITOR_URL", help="Address of the monitor."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+DEFAULT_URL = f"http://127.0.0.1:{service_config.DEFAULT_PORT}"
+
+
+@app.command("serve")
+def serve_command(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded store lives.")] = None,
+    redis_url: Annotated[
+        str | None, typer.Option(help="Use this Redis instead of the embedded store.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond loopback without authentication.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the monitor. Options override the ACR_* variables."""
+    given: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "data_dir": data_dir,
+        "redis_url": redis_url,
+        "insecure": insecure or None,
+    }
+    environ = dict(os.environ)
+    environ.update(
+        {f"ACR_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+    )
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+    def ready(endpoint: Endpoint) -> None:
+        if as_json:
+            print(msgspec.json.encode(endpoint).decode(), flush=True)
+            return
+        safe_redis = service_config.without_password(endpoint.redis_url)
+        out.print(f"[bold]ACR monitor[/] at {endpoint.url}  (API: {endpoint.url}/docs)")
+        out.print(f"  settings for trainers through {safe_redis}", soft_wrap=True)
+
+    serve(service_config.from_environment(environ), ready)
+
+
+@app.command()
+def runs(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """List the runs, newest first."""
+    body = _request("GET", f"{url}/v1/runs")
+    if as_json:
+        print(body.decode())
+        return
+    found = msgspec.json.decode(body, type=RunList).runs
+    if not found:
+        out.print("No runs yet. `acr demo` makes one.")
+        return
+    table = Table(box=None)
+    for title in ("run", "step", "ACR", "wrong", "correct", "threshold", "mode", "injected"):
+        table.add_column(title, justify="left" if title in ("run", "mode") else "right")
+    for run in found:
+        table.add_row(*_row(run))
+    out.print(table)
+
+
+@app.command("set")
+def set_command(
+    run: Annotated[str, typer.Argument(help="Id of the run.")],
+    changes: Annotated[list[str], typer.Argument(help="FIELD=VALUE ...", show_default=False)],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; kept with the change.")],
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Change settings of a running trainer; in force from its next batch on."""
+    actor = os.environ.get("USER") or os.environ.get("LOGNAME") or "acr"
+    wanted = {"reason": reason, "actor": actor, **dict(map(_assignment, changes))}
+    body = _request("PATCH", f"{url}/v1/runs/{run}/settings", wanted)
+    if as_json:
+        print(body.decode())
+        return
+    now = msgspec.json.decode(body, type=SettingsView).settings
+    shown = ", ".join(f"{name}={getattr(now, name)}" for name, _ in map(_assignment, changes))
+    out.print(f"{run}: {shown}  [dim](version {now.version}, after step {now.through_step})[/]")
+
+
+def main() -> None:
+    """Entry point of `acr`."""
+    for command in sorted(entry_points(group="acr.commands")):
+        app.command(command.name)(command.load())
+    try:
+        app()
+    except AcrError as error:
+        err.print(f"[red]acr:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _request(method: str, url: str, body: dict[str, Any] | None = None) -> bytes:
+    try:
+        reply = httpx.request(method, url, json=body, timeout=TIMEOUT_S)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        err.print(f"[red]acr:[/] no monitor answers at {url}: {error}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    if reply.is_error:
+        try:
+            text = msgspec.json.decode(reply.content, type=Problem).detail
+        except msgspec.DecodeError:
+            text = f"{url} answered {reply.status_code}"
+        err.print(f"[red]acr:[/] {text}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+    return reply.content
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"{text!r} is not FIELD=VALUE")
+    try:
+        return name, msgspec.json.decode(value.encode())
+    except msgspec.DecodeError:
+        return name, value
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    figures = run.last.collapse if run.last else None
+    injected = run.counters.injected_wrong + run.counters.injected_correct
+    return (
+        run.id,
+        str(run.step),
+        *(
+            "-" if rate is None else f"{rate:.2f}"
+            for rate in (
+                (figures.acr, figures.acr_wrong, figures.acr_correct) if figures else (None,) * 3
+            )
+        ),
+        f"{run.settings.threshold:.3f}",
+        run.settings.mode,
+        str(injected),
+    )

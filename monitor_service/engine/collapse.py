@@ -1,0 +1,201 @@
+"""Which groups of a step carry no learning signal, and the Advantage Collapse Rate.
+
+    ACR = (1/N) * sum_j 1[sigma_j < tau],    sigma_j the population std of group j's rewards
+
+(arXiv 2605.21125, section 4.) All arithmetic is float64: in float32 a constant group can show a
+std far from zero (100.3 seven times: 7.6e-6). Rewards are one matrix `[N, G]`; NaN means "not
+scored", which is also how groups of unequal size are padded.
+
+Left out: a relative tolerance for continuous reward models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor_service.errors import InvalidInput
+
+# N = groups of a step, G = completions of the largest group.
+Matrix = npt.NDArray[np.float64]
+
+COLLAPSE_STD = 1e-6
+"""Reward units. A group is collapsed when its population std is strictly below this (the paper's
+tau; its appendix finds results unchanged from 1e-5 to 1e-7)."""
+
+REWARD_LIMIT = 1e12
+"""Reward units. Magnitudes above this are treated like infinities: squares must stay finite."""
+
+SUCCESS_LOW = 0.01
+"""Fraction of the reward range up to which a completion counts as wrong."""
+
+SUCCESS_HIGH = 0.99
+"""Fraction of the reward range from which a completion counts as correct."""
+
+
+class Outcome(IntEnum):
+    """What the rewards of one group say. The order is part of the stored format."""
+
+    MIXED = 0
+    """The rewards differ: the group carries a learning signal."""
+    ALL_CORRECT = 1
+    ALL_WRONG = 2
+    UNIFORM_OTHER = 3
+    """Collapsed at a value that is neither right nor wrong: partial credit, out of range."""
+    UNSCORED = 4
+    """Fewer than two finite rewards: no statement possible, in no numerator or denominator."""
+
+
+COLLAPSED = (Outcome.ALL_CORRECT, Outcome.ALL_WRONG, Outcome.UNIFORM_OTHER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardRange:
+    """The rewards of a wrong and of a right answer, in reward units, `low < high`."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (-REWARD_LIMIT <= self.low < self.high <= REWARD_LIMIT):
+            raise InvalidInput(
+                "reward_low, reward_high", (self.low, self.high), "finite, reward_low < reward_high"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groups:
+    """The groups of one step, judged.
+
+    Attributes:
+        outcomes: `[N]` int8 of `Outcome`.
+        sizes: `[N]` scored completions of each group.
+        means: `[N]` mean reward; NaN where nothing was scored.
+        stds: `[N]` population std; NaN where nothing was scored.
+        num_invalid: rewards that were infinite or beyond `REWARD_LIMIT`, counted as unscored.
+    """
+
+    outcomes: npt.NDArray[np.int8]
+    sizes: npt.NDArray[np.int64]
+    means: Matrix
+    stds: Matrix
+    num_invalid: int
+
+    def count(self, outcome: Outcome) -> int:
+        """Groups with this outcome."""
+        return int(np.count_nonzero(self.outcomes == outcome))
+
+    @property
+    def num_scored(self) -> int:
+        """Groups behind every rate; the weight to use when steps are pooled."""
+        return len(self.outcomes) - self.count(Outcome.UNSCORED)
+
+    @property
+    def num_collapsed(self) -> int:
+        """Groups without a learning signal."""
+        return sum(self.count(outcome) for outcome in COLLAPSED)
+
+    @property
+    def acr(self) -> float | None:
+        """Advantage Collapse Rate in [0, 1]; None when no group was scored (empty is not zero)."""
+        return self.share(*COLLAPSED)
+
+    def share(self, *outcomes: Outcome) -> float | None:
+        """Share of scored groups with one of these outcomes; None when no group was scored."""
+        if not self.num_scored:
+            return None
+        return sum(self.count(outcome) for outcome in outcomes) / self.num_scored
+
+    @property
+    def mean_reward(self) -> float | None:
+        """Mean over all scored completions (not over groups); None when there are none."""
+        num_completions = int(self.sizes.sum())
+        if not num_completions:
+            return None
+        scored = self.sizes > 0
+        return float(np.dot(self.means[scored], self.sizes[scored]) / num_completions)
+
+
+def matrix(groups: Sequence[Sequence[float | None]]) -> Matrix:
+    """Ragged groups as `[N, G]` float64, None and missing places as NaN.
+
+    >>> matrix([[1, 0], [None, 1, 1]])
+    array([[ 1.,  0., nan],
+           [nan,  1.,  1.]])
+    """
+    width = max((len(group) for group in groups), default=0)
+    rewards = np.full((len(groups), width), np.nan)
+    for row, group in zip(rewards, groups, strict=True):
+        row[: len(group)] = np.asarray(group, dtype=np.float64)
+    return rewards
+
+
+def judge(
+    rewards: Matrix,
+    *,
+    reward_range: RewardRange,
+    primary: Matrix | None = None,
+    collapse_std: float = COLLAPSE_STD,
+) -> Groups:
+    """Judge every group of a step.
+
+    Args:
+        rewards: `[N, G]` the rewards the policy is trained on; NaN marks "not scored".
+        reward_range: what wrong and right look like in `primary`.
+        primary: `[N, G]` the accuracy component, when `rewards` is a sum of several; it decides
+            between all-correct, all-wrong and other. Default: `rewards`.
+        collapse_std: reward units; strict bound below which a group is collapsed.
+    """
+    rewards, scored, num_invalid = _scored(rewards)
+    sizes = scored.sum(axis=1)
+    counts = np.maximum(sizes, 1)
+    # Deviations from a member of the group: a constant group is exactly zero at any offset.
+    lowest = np.where(scored, rewards, np.inf).min(axis=1, initial=np.inf)
+    lowest = np.where(sizes > 0, lowest, 0.0)
+    deviations = np.where(scored, rewards - lowest[:, None], 0.0)
+    offsets = deviations.sum(axis=1) / counts
+    centred = np.where(scored, deviations - offsets[:, None], 0.0)
+    stds = np.sqrt(np.square(centred).sum(axis=1) / counts)
+    collapsed = stds < collapse_std
+
+    wrong, correct = _sides(rewards if primary is None else primary, reward_range)
+    outcomes = np.full(len(rewards), Outcome.MIXED, dtype=np.int8)
+    outcomes[collapsed] = Outcome.UNIFORM_OTHER
+    outcomes[collapsed & wrong] = Outcome.ALL_WRONG
+    outcomes[collapsed & correct] = Outcome.ALL_CORRECT
+    outcomes[sizes < 2] = Outcome.UNSCORED
+    empty = sizes == 0
+    return Groups(
+        outcomes=outcomes,
+        sizes=sizes,
+        means=np.where(empty, np.nan, lowest + offsets),
+        stds=np.where(empty, np.nan, stds),
+        num_invalid=num_invalid,
+    )
+
+
+def _scored(rewards: Matrix) -> tuple[Matrix, npt.NDArray[np.bool_], int]:
+    with np.errstate(invalid="ignore"):
+        usable = np.abs(rewards) <= REWARD_LIMIT
+    num_invalid = int(np.count_nonzero(~usable & ~np.isnan(rewards)))
+    return np.where(usable, rewards, np.nan), usable, num_invalid
+
+
+def _sides(
+    primary: Matrix, reward_range: RewardRange
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Groups whose every scored completion is wrong, and those whose every one is correct.
+
+    Values outside the declared range are neither: the declaration is wrong, so nothing is claimed.
+    """
+    primary, scored, _ = _scored(primary)
+    unit = (primary - reward_range.low) / (reward_range.high - reward_range.low)
+    with np.errstate(invalid="ignore"):
+        wrong = (unit <= SUCCESS_LOW) & (unit >= -COLLAPSE_STD)
+        correct = (unit >= SUCCESS_HIGH) & (unit <= 1 + COLLAPSE_STD)
+    some = np.any(scored, axis=1)
+    every_wrong = np.all(wrong | ~scored, axis=1) & some
+    every_correct = np.all(correct | ~scored, axis=1) & some
+    return np.asarray(every_wrong), np.asarray(every_correct)

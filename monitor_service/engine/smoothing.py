@@ -1,0 +1,108 @@
+"""ACR over time, for steps with few groups.
+
+With N groups a step's ACR has a standard error of sqrt(p(1-p)/N): 0.17 at p=0.4, N=8, and with
+N=1 it is 0 or 1. `Memory` pools groups over steps in two ways: a bias-corrected, group-weighted
+EWMA, and an exact window of the newest groups. Both see only real rewards.
+
+    lam_t = 0.5^(N_t/h);   e <- lam*e + (1-lam)*ACR_t;   w <- lam*w + (1-lam);   ACR_s = e/w
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from monitor_service.engine.collapse import COLLAPSED, Groups, Outcome
+
+HALF_LIFE_GROUPS = 64
+WINDOW_GROUPS = 64
+MIN_GROUPS = 64
+"""Groups to have seen before a pooled figure may decide anything."""
+
+_COLLAPSED_CODES = {str(int(outcome)) for outcome in COLLAPSED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is remembered of past groups; a value, small enough to travel with the settings.
+
+    Attributes:
+        ewma: `e` above, biased towards 0 by its start.
+        weight: `w` above, in [0, 1].
+        num_groups: scored groups seen so far.
+        window: one digit (`Outcome`) for each of the newest `WINDOW_GROUPS` scored groups.
+    """
+
+    ewma: float = 0.0
+    weight: float = 0.0
+    num_groups: int = 0
+    window: str = ""
+
+    def after(self, groups: Groups) -> "Memory":
+        """The memory once these groups are added; itself when none of them was scored."""
+        if groups.acr is None:
+            return self
+        scored = "".join(str(code) for code in groups.outcomes.tolist() if code != Outcome.UNSCORED)
+        return replace(
+            self.blended(groups.acr, decay=0.5 ** (groups.num_scored / HALF_LIFE_GROUPS)),
+            num_groups=self.num_groups + groups.num_scored,
+            window=(self.window + scored)[-WINDOW_GROUPS:],
+        )
+
+    def blended(self, rate: float, *, decay: float) -> "Memory":
+        """One EWMA update with `decay` in [0, 1), the weight kept by the past."""
+        return replace(
+            self,
+            ewma=decay * self.ewma + (1 - decay) * rate,
+            weight=decay * self.weight + (1 - decay),
+        )
+
+    @property
+    def smoothed_acr(self) -> float | None:
+        """Bias-corrected EWMA in [0, 1]; None before the first scored group."""
+        return self.ewma / self.weight if self.weight else None
+
+    @property
+    def windowed_acr(self) -> float | None:
+        """Exact ACR of the newest `WINDOW_GROUPS` groups; None before the first."""
+        return self._window_collapsed / len(self.window) if self.window else None
+
+    @property
+    def window_interval(self) -> tuple[float, float] | None:
+        """Wilson interval of `windowed_acr`, 5 % on each side; None before the first group."""
+        if not self.window:
+            return None
+        return wilson_interval(self._window_collapsed, len(self.window))
+
+    @property
+    def _window_collapsed(self) -> int:
+        return sum(code in _COLLAPSED_CODES for code in self.window)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether enough groups were seen for a pooled figure to decide."""
+        return self.num_groups >= MIN_GROUPS
+
+
+NOTHING_SEEN = Memory()
+"""The memory of a run before its first group."""
+
+
+def wilson_interval(successes: int, trials: int, *, z: float = 1.64) -> tuple[float, float]:
+    """Wilson score interval of a rate.
+
+    Args:
+        successes: in [0, trials].
+        trials: at least 1.
+        z: normal quantile; 1.64 leaves 5 % on each side.
+
+    >>> [round(bound, 4) for bound in wilson_interval(26, 64)]
+    [0.3113, 0.5087]
+    """
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(
+            f"need 0 <= successes <= trials and trials >= 1; got {successes}, {trials}"
+        )
+    rate = successes / trials
+    spread = z * z / trials
+    centre = (rate + spread / 2) / (1 + spread)
+    half = z * math.sqrt(rate * (1 - rate) / trials + spread / (4 * trials)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,114 @@
+"""Everything this project raises on purpose. No error here knows HTTP.
+
+AcrError
+├── InvalidInput          the caller's data is wrong: field, value, what is allowed   (ValueError)
+│   ├── UnreadableInput   not even parseable as the format it claims to be
+│   └── UnknownFormat     a format we do not read
+├── InputTooLarge         more than a configured limit allows
+├── NotFound
+│   ├── RunNotFound
+│   └── StepNotFound
+├── Conflict              valid, but contradicts what is recorded
+│   ├── StepConflict      the step is recorded with other content
+│   ├── AttemptConflict   the report belongs to an attempt that is no longer the newest
+│   └── RevisionConflict  the settings were changed by someone else in between
+├── Contention            the run moved under every retry; nothing was written, try again
+├── StoreUnavailable      Redis does not answer; nothing was written
+├── StoreCorrupt          Redis holds something this version cannot read
+└── StartupError          the service cannot start as configured
+"""
+
+from typing import Any
+
+
+class AcrError(Exception):
+    """Base of the hierarchy."""
+
+
+class InvalidInput(AcrError, ValueError):
+    """One field of the caller's data is wrong.
+
+    Args:
+        field: path of the field, such as `threshold` or `rewards[3]`.
+        value: the value found; shown shortened.
+        allowed: what would have been accepted, in words.
+    """
+
+    def __init__(self, field: str, value: Any, allowed: str) -> None:
+        self.field = field
+        self.value = _shorten(value)
+        self.allowed = allowed
+        super().__init__(f"{field}: {allowed}; got {self.value}")
+
+
+class UnreadableInput(InvalidInput):
+    """The body is not what its content type says."""
+
+
+class UnknownFormat(InvalidInput):
+    """The body is in a format we do not read."""
+
+
+class InputTooLarge(AcrError):
+    """The body or a count in it exceeds a limit."""
+
+
+class NotFound(AcrError):
+    """Something addressed by name does not exist."""
+
+
+class RunNotFound(NotFound):
+    """No run has this id; it has to be created first."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"no run {run_id!r}; create it first")
+
+
+class StepNotFound(NotFound):
+    """The run has no record of this step."""
+
+
+class Conflict(AcrError):
+    """Valid in itself, but in contradiction to what is recorded."""
+
+
+class StepConflict(Conflict):
+    """The step is recorded already, with other content."""
+
+
+class AttemptConflict(Conflict):
+    """The report comes from an attempt that a resume has replaced."""
+
+
+class RevisionConflict(Conflict):
+    """The settings have another revision than the caller saw.
+
+    Args:
+        message: who changed what in between.
+        settings: the settings as they are now.
+    """
+
+    def __init__(self, message: str, *, settings: Any) -> None:
+        self.settings = settings
+        super().__init__(message)
+
+
+class Contention(AcrError):
+    """Too many writers moved the run at once; nothing was written."""
+
+
+class StoreUnavailable(AcrError):
+    """Redis does not answer; nothing was written."""
+
+
+class StoreCorrupt(AcrError):
+    """Redis holds a value this version cannot read."""
+
+
+class StartupError(AcrError):
+    """The service cannot start as configured."""
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

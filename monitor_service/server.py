@@ -1,0 +1,104 @@
+"""Composition root of the service: configuration -> store, monitor, app, listening socket."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from monitor_service.api.app import create_app
+from monitor_service.config import ServiceConfig, without_password
+from monitor_service.errors import StartupError, StoreUnavailable
+from monitor_service.monitor import Monitor
+from monitor_service.store.embedded import EmbeddedValkey
+from monitor_service.store.redis import RedisStore
+
+KEEP_ALIVE_S = 75
+"""Trainers report every few seconds to minutes; reconnecting each time would be waste."""
+SHUTDOWN_S = 10
+
+log = logging.getLogger(__name__)
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a running monitor is reached; written to `monitor.json` in the data directory."""
+
+    url: str
+    redis_url: str
+    pid: int
+
+
+def serve(config: ServiceConfig, on_ready: Callable[[Endpoint], None]) -> None:
+    """Run the monitor until SIGINT or SIGTERM.
+
+    Args:
+        config: how.
+        on_ready: called once, when the store answers and the socket listens.
+
+    Raises:
+        StartupError: the store does not answer, or the address is taken.
+    """
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(config))
+        redis_url = config.redis_url
+        if redis_url is None:
+            redis_url = stack.enter_context(EmbeddedValkey(config.data_dir)).url
+        endpoint = Endpoint(url=_url(listener), redis_url=redis_url, pid=os.getpid())
+        asyncio.run(_serve(config, listener, endpoint, on_ready))
+
+
+async def _serve(
+    config: ServiceConfig,
+    listener: socket.socket,
+    endpoint: Endpoint,
+    on_ready: Callable[[Endpoint], None],
+) -> None:
+    store = RedisStore(endpoint.redis_url)
+    try:
+        try:
+            await store.ping()
+        except StoreUnavailable as error:
+            raise StartupError(f"{without_password(endpoint.redis_url)}: {error}") from error
+        app = create_app(Monitor(store, time.time), max_body_bytes=config.max_body_bytes)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+            )
+        )
+        if config.redis_url is None:
+            _publish(config.data_dir / "monitor.json", endpoint)
+        on_ready(endpoint)
+        await server.serve(sockets=[listener])
+    finally:
+        await store.close()
+
+
+def _listen(config: ServiceConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        return socket.create_server((config.host, config.port), family=family, backlog=2048)
+    except OSError as error:
+        raise StartupError(f"cannot listen on {config.host}:{config.port}: {error}") from error
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _publish(path: Path, endpoint: Endpoint) -> None:
+    """Replace the file in one step: readers see the old one or the new one, never half of it."""
+    draft = path.with_suffix(".draft")
+    draft.write_bytes(msgspec.json.format(msgspec.json.encode(endpoint)))
+    draft.chmod(0o600)
+    draft.replace(path)

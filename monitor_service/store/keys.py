@@ -1,0 +1,63 @@
+"""Every Redis key and channel, in one place.
+
+All keys of a run share the hash tag `{run_id}`, so that one Lua script may touch them on a Redis
+Cluster. Nothing expires by itself.
+"""
+
+from dataclasses import dataclass
+
+RUNS = "acr:runs"
+"""Sorted set: run id by creation time."""
+
+EVENTS_KEPT = 10_000
+"""Newest events kept of a run, approximately."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """The keys of one run."""
+
+    run_id: str
+
+    def _key(self, name: str) -> str:
+        return f"acr:{{{self.run_id}}}:{name}"
+
+    @property
+    def run(self) -> str:
+        """Hash: version, state, about, changed, last, last_report_at_s."""
+        return self._key("run")
+
+    @property
+    def settings(self) -> str:
+        """String: the newest settings, for trainers that connect."""
+        return self._key("settings")
+
+    @property
+    def steps(self) -> str:
+        """Hash: `attempt:step` to the step's record."""
+        return self._key("steps")
+
+    @property
+    def states(self) -> str:
+        """Hash: `attempt:step` to the run's state after the step."""
+        return self._key("states")
+
+    @property
+    def digests(self) -> str:
+        """Hash: `attempt:step` to the digest of the report."""
+        return self._key("digests")
+
+    @property
+    def events(self) -> str:
+        """Stream of the run's events."""
+        return self._key("events")
+
+    @property
+    def settings_channel(self) -> str:
+        """Channel on which every version of the settings is published."""
+        return self._key("settings-published")
+
+
+def step_field(attempt: int, step: int) -> str:
+    """Field of a step in the run's hashes."""
+    return f"{attempt}:{step}"

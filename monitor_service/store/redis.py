@@ -1,0 +1,239 @@
+"""Runs in Redis (or Valkey): one atomic script moves a run, everything else reads.
+
+A run's version is the version of its settings. The script compares it, so two replicas that take
+reports of one run never overwrite each other: the loser reads again. Driver errors end here.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal, TypeVar, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from monitor_service.engine.advance import Event, RunState
+from monitor_service.errors import StoreCorrupt, StoreUnavailable
+from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys, step_field
+from monitor_service.wire import Change, EventView, StepRecord
+
+CONNECT_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 5.0
+_STATES_PER_LOOKUP = 256
+
+T = TypeVar("T")
+Outcome = Literal["written", "duplicate", "conflict", "moved"]
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a run from its creation."""
+
+    created_at_s: float
+    config: dict[str, Any]
+    tags: dict[str, str]
+
+
+class TimedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as it is stored."""
+
+    at_s: float
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A run as it stands in the store."""
+
+    run_id: str
+    state: RunState
+    about: About
+    changed: Change | None = None
+    last: StepRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A step to write together with the move it causes."""
+
+    record: StepRecord
+    digest: str
+
+
+class RedisStore:
+    """All access to Redis."""
+
+    def __init__(self, url: str) -> None:
+        """Connects lazily; `url` is redis://, rediss:// or unix://."""
+        # No silent retry: the script is safe to repeat, but the caller decides when to give up.
+        self._redis = Redis.from_url(
+            url,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=ANSWER_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+        script = files("monitor_service.store").joinpath("transition.lua").read_text()
+        self._transition = self._redis.register_script(script)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when Redis does not answer."""
+        async with _translated():
+            await _answer(self._redis.ping())
+
+    async def load(self, run_id: str) -> StoredRun | None:
+        """The run as it stands; None when there is none."""
+        async with _translated():
+            stored = await _answer(self._redis.hgetall(RunKeys(run_id).run))
+        return _run(run_id, stored) if stored else None
+
+    async def load_all(self) -> list[StoredRun]:
+        """Every run, newest first, in one round trip after the list of names."""
+        async with _translated():
+            names = [name.decode() for name in await _answer(self._redis.zrevrange(RUNS, 0, -1))]
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipeline.hgetall(RunKeys(name).run)
+            found = await pipeline.execute()
+        return [_run(name, stored) for name, stored in zip(names, found, strict=True) if stored]
+
+    async def announce(self, run_id: str, created_at_s: float) -> None:
+        """Put the name on the list of runs, before the run itself exists."""
+        async with _translated():
+            await self._redis.zadd(RUNS, {run_id: created_at_s}, nx=True)
+
+    async def commit(
+        self,
+        before: StoredRun | None,
+        after: StoredRun,
+        *,
+        at_s: float,
+        recorded: Recorded | None = None,
+        events: Sequence[Event] = (),
+    ) -> Outcome:
+        """Move a run from `before` (None: it does not exist) to `after`, or change nothing.
+
+        Returns:
+            written; or, with nothing changed: duplicate (the step is recorded with the same
+            content), conflict (with other content), moved (the run is not at `before` any more).
+        """
+        keys = RunKeys(after.run_id)
+        state = msgspec.json.encode(after.state)
+        settings = after.state.settings
+        # The state after a step, and the one a run starts from, can be resumed from later.
+        resumable = recorded or before is None
+        field = step_field(after.state.attempt, after.state.step)
+        fields: dict[str, bytes | str | float] = {"version": settings.version, "state": state}
+        if before is None:
+            fields["about"] = msgspec.json.encode(after.about)
+        if after.changed:
+            fields["changed"] = msgspec.json.encode(after.changed)
+        if recorded:
+            fields["last"] = msgspec.json.encode(recorded.record)
+        timed = [msgspec.json.encode(TimedEvent(at_s=at_s, event=event)) for event in events]
+        async with _translated():
+            outcome = await self._transition(
+                keys=[keys.run, keys.settings, keys.steps, keys.states, keys.digests, keys.events],
+                args=[
+                    before.state.settings.version if before else "",
+                    field if recorded else "",
+                    recorded.digest if recorded else "",
+                    msgspec.json.encode(recorded.record) if recorded else "",
+                    field if resumable else "",
+                    state,
+                    msgspec.json.encode(settings),
+                    keys.settings_channel,
+                    EVENTS_KEPT,
+                    len(timed),
+                    *timed,
+                    *(part for pair in fields.items() for part in pair),
+                ],
+            )
+        return cast(Outcome, outcome.decode())
+
+    async def digest(self, run_id: str, attempt: int, step: int) -> str | None:
+        """The digest a step was recorded with; None when it was not."""
+        (found,) = await self._read(RunKeys(run_id).digests, [(attempt, step)])
+        return found.decode() if found else None
+
+    async def steps(self, run_id: str, wanted: Sequence[tuple[int, int]]) -> list[StepRecord]:
+        """The records of these (attempt, step) pairs, in order; missing ones are left out."""
+        found = await self._read(RunKeys(run_id).steps, wanted)
+        return [_decoded(value, StepRecord, run_id) for value in found if value]
+
+    async def state_at(self, run: StoredRun, step: int) -> RunState:
+        """The run's state after the newest recorded step that is at most `step`."""
+        newest = min(step, run.state.step)
+        while newest >= 0:
+            oldest = max(0, newest - _STATES_PER_LOOKUP + 1)
+            wanted = [
+                (run.state.attempt_of(at) if at else 1, at) for at in range(newest, oldest - 1, -1)
+            ]
+            found = await self._read(RunKeys(run.run_id).states, wanted)
+            if state := next((value for value in found if value), None):
+                return _decoded(state, RunState, run.run_id)
+            newest = oldest - 1
+        # A run created at a later step (its history lost elsewhere) has nothing earlier.
+        return run.state
+
+    async def events(self, run_id: str, count: int) -> list[EventView]:
+        """The newest events, newest first."""
+        async with _translated():
+            entries = await _answer(self._redis.xrevrange(RunKeys(run_id).events, count=count))
+        views = []
+        for key, values in entries:
+            timed = _decoded(values[b"event"], TimedEvent, run_id)
+            views.append(EventView(id=key.decode(), at_s=timed.at_s, event=timed.event))
+        return views
+
+    async def _read(self, key: str, wanted: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        if not wanted:
+            return []
+        names = [step_field(attempt, step) for attempt, step in wanted]
+        async with _translated():
+            found: list[bytes | None] = await _answer(self._redis.hmget(key, names))
+        return found
+
+
+def _run(run_id: str, stored: dict[bytes, bytes]) -> StoredRun:
+    def part(name: bytes, kind: type[T]) -> T | None:
+        return _decoded(stored[name], kind, run_id) if name in stored else None
+
+    state, about = part(b"state", RunState), part(b"about", About)
+    if state is None or about is None:
+        raise StoreCorrupt(f"run {run_id!r}: its state or description is missing in Redis")
+    return StoredRun(
+        run_id=run_id,
+        state=state,
+        about=about,
+        changed=part(b"changed", Change),
+        last=part(b"last", StepRecord),
+    )
+
+
+def _decoded(payload: bytes, kind: type[T], run_id: str) -> T:
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except msgspec.DecodeError as error:
+        raise StoreCorrupt(
+            f"run {run_id!r}: a {kind.__name__} in Redis is unreadable to this version: {error}"
+        ) from error
+
+
+async def _answer(command: Awaitable[Any] | Any) -> Any:
+    """redis-py types its commands for both worlds at once; this is the asynchronous one."""
+    return await command
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise StoreUnavailable(f"Redis does not answer: {error}") from error

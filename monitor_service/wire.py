@@ -1,0 +1,365 @@
+"""The contract between trainers and the service, and between the service and its clients.
+
+JSON, or msgpack with rewards packed as little-endian floats. Versioned by `schema`; unknown
+fields are refused, so that a setting or a figure is never dropped in silence.
+"""
+
+import hashlib
+import re
+from dataclasses import fields
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+
+from monitor_service.engine.advance import Counters, Event, Observation, StepFigures
+from monitor_service.engine.collapse import Matrix, matrix
+from monitor_service.engine.settings import AcrSource, Mode, Settings
+from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
+
+SCHEMA = 1
+MSGPACK = "application/msgpack"
+JSON = "application/json"
+MAX_GROUPS = 65_536
+MAX_COMPLETIONS = 1_048_576
+MAX_REPORTS = 256
+RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)"
+RUN_ID_WORDS = "1 to 128 of letters, digits, '.', '_', '-', starting with a letter or digit"
+
+T = TypeVar("T")
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+RunId = Annotated[str, Meta(pattern=RUN_ID_PATTERN)]
+StepNumber = Annotated[int, Meta(ge=1, le=2**53)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Rate = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Packed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A matrix of rewards as raw bytes; NaN marks "not scored" and pads shorter groups."""
+
+    shape: tuple[Count, Count]
+    """(groups, completions of the largest group)."""
+    dtype: Literal["<f8", "<f4"]
+    data: bytes
+
+
+class Component(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One reward function over the step's completions it scored, in reward units."""
+
+    mean: float | None = None
+    std: float | None = None
+
+
+class Scalars(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Figures of the newest finished optimizer step; absent where the trainer has none."""
+
+    entropy: float | None = None
+    """Nats per token."""
+    kl: float | None = None
+    """Nats per token, against the reference policy."""
+    grad_norm: float | None = None
+    loss: float | None = None
+    learning_rate: float | None = None
+    clip_fraction: float | None = None
+    completion_length_mean: float | None = None
+    """Tokens; of this step's completions, like the next four."""
+    completion_length_max: float | None = None
+    truncated_fraction: float | None = None
+    temperature: float | None = None
+    num_tokens: float | None = None
+    step_s: float | None = None
+
+
+class Applied(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the trainer did at this step, and with which settings: the proof of the loop."""
+
+    settings_version: Count
+    through_step: Count
+    """The step the settings had taken into account."""
+    mode: Mode
+    threshold: Rate
+    triggered: bool
+    acr: Rate | None = None
+    """The rate compared with the threshold; None when nothing could be decided."""
+    acr_source: AcrSource = "batch"
+    injected_wrong: Count = 0
+    injected_correct: Count = 0
+    num_virtual: Count = 0
+    """Largest K of the step."""
+    advantage_abs_max: float = 0.0
+    """Largest |A| that was injected."""
+    virtual_mass_fraction: Rate = 0.0
+    effective_acr: Rate | None = None
+    """Share of scored groups without a signal after injection; never a sign of health."""
+    note: Annotated[str, Meta(max_length=500)] | None = None
+    """Why the settings held were not followed, when they were not."""
+
+
+class StepReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One generation batch, as the trainer saw it."""
+
+    schema: Literal[1] = 1
+    step: StepNumber
+    """Number of the generation batch, from 1."""
+    attempt: StepNumber = 1
+    """As answered when the run was created or resumed."""
+    optimizer_step: Count | None = None
+    """Optimizer steps finished when the batch was scored; `scalars` describe the newest."""
+    rewards: list[list[float | None]] | Packed
+    """One list of rewards for each group; null where a completion was not scored."""
+    primary: list[list[float | None]] | Packed | None = None
+    """The accuracy component, same shape, when `rewards` is a sum of several."""
+    components: dict[Name, Component] = {}
+    scalars: Scalars = Scalars()
+    applied: Applied | None = None
+
+
+class CreateRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new run, or the announcement that a known one starts again."""
+
+    id: RunId
+    profile: str = "paper"
+    settings: dict[str, Any] = {}
+    """Changes on top of the profile; any tunable field."""
+    config: dict[Name, str | int | float | bool | None] = {}
+    """What the trainer runs with, for people to read."""
+    tags: dict[Name, Annotated[str, Meta(max_length=256)]] = {}
+    resume_from_step: Count | None = None
+    """The trainer continues after this step; a known run gets a new attempt."""
+
+
+class StepRecord(Struct, frozen=True, kw_only=True):
+    """What is kept of a step."""
+
+    step: int
+    attempt: int
+    optimizer_step: int | None
+    at_s: float
+    """Unix time at which the report was recorded."""
+    settings_version: int
+    """Version of the settings published in answer to this step."""
+    collapse: StepFigures
+    components: dict[str, Component]
+    scalars: Scalars
+    applied: Applied | None
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """The newest change of the settings by a person."""
+
+    at_s: float
+    actor: str
+    reason: str
+    changes: dict[str, Any]
+    version: int
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """A run as it stands."""
+
+    id: str
+    created_at_s: float
+    last_report_at_s: float | None
+    step: int
+    attempt: int
+    config: dict[str, Any]
+    tags: dict[str, str]
+    counters: Counters
+    settings: Settings
+    changed: Change | None
+    last: StepRecord | None
+
+
+class RunList(Struct, frozen=True, kw_only=True):
+    """All runs, newest first."""
+
+    runs: list[Run]
+
+
+class StepResult(Struct, frozen=True, kw_only=True):
+    """What became of one report."""
+
+    step: int
+    status: Literal["recorded", "duplicate", "conflict"]
+    detail: str | None = None
+
+
+class Ack(Struct, frozen=True, kw_only=True):
+    """The answer to reports: what became of each, and the newest settings."""
+
+    results: list[StepResult]
+    settings: Settings
+
+
+class StepPage(Struct, frozen=True, kw_only=True):
+    """Part of a run's history, in order."""
+
+    steps: list[StepRecord]
+    next_from: int | None
+    """Ask again from here; None at the end."""
+
+
+class SettingsView(Struct, frozen=True, kw_only=True):
+    """The settings in force and who changed them last."""
+
+    settings: Settings
+    changed: Change | None
+
+
+class EventView(Struct, frozen=True, kw_only=True):
+    """One event of a run."""
+
+    id: str
+    at_s: float
+    event: Event
+
+
+class EventPage(Struct, frozen=True, kw_only=True):
+    """The newest events, newest first."""
+
+    events: list[EventView]
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error, as RFC 9457 describes it, with the field at fault where there is one."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    value: str | None = None
+    allowed: str | None = None
+    results: list[StepResult] | None = None
+    settings: Settings | None = None
+
+
+def decode(body: bytes, media_type: str, kind: type[T]) -> T:
+    """Read a request body.
+
+    Raises:
+        UnreadableInput: not valid JSON or msgpack.
+        InvalidInput: valid, but not a `kind`; names the field, its value and what is allowed.
+    """
+    codec: Any = msgspec.msgpack if media_type == MSGPACK else msgspec.json
+    try:
+        return codec.decode(body, type=kind)  # type: ignore[no-any-return]
+    except msgspec.ValidationError as error:
+        invalid = error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableInput("body", body[:60], f"must be {media_type}: {error}") from error
+    try:
+        raw = codec.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UnreadableInput("body", body[:60], f"must be {media_type}: {error}") from error
+    raise _explained(invalid, raw) from invalid
+
+
+def decode_settings(payload: bytes) -> Settings:
+    """Read published settings; a field this version does not know is an error, not ignored."""
+    found = msgspec.json.decode(payload, type=dict[str, Any])
+    unknown = found.keys() - {field.name for field in fields(Settings)}
+    if unknown:
+        raise InvalidInput("settings", sorted(unknown), "only fields this version knows")
+    return msgspec.convert(found, Settings)
+
+
+def check_run_id(run_id: str) -> str:
+    """The id itself; raises InvalidInput naming what is allowed."""
+    if not re.fullmatch(RUN_ID_PATTERN, run_id):
+        raise InvalidInput("id", run_id, RUN_ID_WORDS)
+    return run_id
+
+
+def pack(rewards: Matrix) -> Packed:
+    """Rewards `[N, G]` for a msgpack report, float64."""
+    contiguous = np.ascontiguousarray(rewards, dtype="<f8")
+    return Packed(shape=contiguous.shape, dtype="<f8", data=contiguous.tobytes())
+
+
+def observation(report: StepReport) -> Observation:
+    """The engine's view of a report.
+
+    Raises:
+        InvalidInput: no groups, a group without completions, or shapes that do not match.
+        InputTooLarge: more groups or completions than a report may have.
+    """
+    rewards = _unpacked(report.rewards, "rewards")
+    primary = None if report.primary is None else _unpacked(report.primary, "primary")
+    if primary is not None and primary.shape != rewards.shape:
+        raise InvalidInput(
+            "primary", primary.shape, f"must have the shape of rewards {rewards.shape}"
+        )
+    applied = report.applied
+    return Observation(
+        step=report.step,
+        rewards=rewards,
+        primary=primary,
+        injected_wrong=applied.injected_wrong if applied else 0,
+        injected_correct=applied.injected_correct if applied else 0,
+    )
+
+
+def digest(report: StepReport, seen: Observation) -> str:
+    """Same content, same digest, whether it came as JSON lists or packed."""
+    rest = msgspec.structs.replace(report, rewards=[], primary=None)
+    hashed = hashlib.blake2b(msgspec.msgpack.encode(rest, order="deterministic"), digest_size=16)
+    for values in (seen.rewards, seen.primary):
+        if values is not None:
+            canonical = np.where(np.isnan(values), np.nan, values)
+            hashed.update(repr(values.shape).encode() + canonical.tobytes())
+    return hashed.hexdigest()
+
+
+def _unpacked(rewards: list[list[float | None]] | Packed, field: str) -> Matrix:
+    if isinstance(rewards, Packed):
+        num_groups, width = rewards.shape
+        _check_size(field, num_groups, num_groups * width)
+        if num_groups * width == 0:
+            raise InvalidInput(field, rewards.shape, "must have at least one group and completion")
+        expected = num_groups * width * int(rewards.dtype[-1])
+        if len(rewards.data) != expected:
+            raise InvalidInput(f"{field}.data", len(rewards.data), f"must have {expected} bytes")
+        values = np.frombuffer(rewards.data, dtype=rewards.dtype)
+        return values.astype(np.float64).reshape(num_groups, width)
+    if not rewards:
+        raise InvalidInput(field, rewards, "must have at least one group")
+    width = max(map(len, rewards))
+    # The padded matrix is what costs memory, so its size is what is limited.
+    _check_size(field, len(rewards), len(rewards) * width)
+    for index, group in enumerate(rewards):
+        if not group:
+            raise InvalidInput(f"{field}[{index}]", group, "must have at least one completion")
+    return matrix(rewards)
+
+
+def _check_size(field: str, num_groups: int, num_completions: int) -> None:
+    if num_groups > MAX_GROUPS or num_completions > MAX_COMPLETIONS:
+        raise InputTooLarge(
+            f"{field}: {num_groups} groups and {num_completions} places for completions; allowed "
+            f"are {MAX_GROUPS} and {MAX_COMPLETIONS}"
+        )
+
+
+_MESSAGE = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+
+
+def _explained(error: msgspec.ValidationError, raw: Any) -> InvalidInput:
+    """Name the value too: msgspec names the path and the types only."""
+    found = _MESSAGE.match(str(error))
+    text, path = (found["text"], found["path"] or "$") if found else (str(error), "$")
+    if unknown := re.search(r"unknown field `(.*?)`", text):
+        path = f"{path}.{unknown[1]}"
+        text = "is not a field of this version"
+    elif "matching regex" in text:
+        text = f"must be {RUN_ID_WORDS}"
+    value = raw
+    for key, index in _PATH_PART.findall(path):
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and index and int(index) < len(value):
+            value = value[int(index)]
+    field = path.removeprefix("$").removeprefix(".") or "body"
+    return InvalidInput(field, value, text[:1].lower() + text[1:])
