@@ -6,18 +6,23 @@ that way, so the service never imports it.
 
 import logging
 import os
+import signal
 import sys
+import threading
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from monitor_service import config as service_config
+from monitor_service.engine.settings import TUNABLE
 from monitor_service.errors import AcrError
 from monitor_service.server import Endpoint, serve
 from monitor_service.wire import Problem, Run, RunList, SettingsView
@@ -51,6 +56,10 @@ def serve_command(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond loopback without authentication.")
     ] = False,
+    with_parent: Annotated[
+        bool,
+        typer.Option("--with-parent", help="Stop when standard input closes, so with its parent."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the monitor. Options override the ACR_* variables."""
@@ -73,17 +82,19 @@ def serve_command(
         if as_json:
             print(msgspec.json.encode(endpoint).decode(), flush=True)
             return
-        safe_redis = service_config.without_password(endpoint.redis_url)
+        safe_redis = escape(service_config.without_password(endpoint.redis_url))
         out.print(f"[bold]ACR monitor[/] at {endpoint.url}  (API: {endpoint.url}/docs)")
         out.print(f"  settings for trainers through {safe_redis}", soft_wrap=True)
 
+    if with_parent:
+        threading.Thread(target=_end_with_standard_input, daemon=True).start()
     serve(service_config.from_environment(environ), ready)
 
 
 @app.command()
 def runs(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """List the runs, newest first."""
-    body = _request("GET", f"{url}/v1/runs")
+    body = _request("GET", url, "/v1/runs")
     if as_json:
         print(body.decode())
         return
@@ -110,12 +121,12 @@ def set_command(
     """Change settings of a running trainer; in force from its next batch on."""
     actor = os.environ.get("USER") or os.environ.get("LOGNAME") or "acr"
     wanted = {"reason": reason, "actor": actor, **dict(map(_assignment, changes))}
-    body = _request("PATCH", f"{url}/v1/runs/{run}/settings", wanted)
+    body = _request("PATCH", url, f"/v1/runs/{quote(run, safe='')}/settings", wanted)
     if as_json:
         print(body.decode())
         return
     now = msgspec.json.decode(body, type=SettingsView).settings
-    shown = ", ".join(f"{name}={getattr(now, name)}" for name, _ in map(_assignment, changes))
+    shown = ", ".join(f"{name}={getattr(now, name)}" for name in TUNABLE if name in wanted)
     out.print(f"{run}: {shown}  [dim](version {now.version}, after step {now.through_step})[/]")
 
 
@@ -126,22 +137,31 @@ def main() -> None:
     try:
         app()
     except AcrError as error:
-        err.print(f"[red]acr:[/] {error}", highlight=False, soft_wrap=True)
+        _complain(str(error))
         sys.exit(1)
 
 
-def _request(method: str, url: str, body: dict[str, Any] | None = None) -> bytes:
+def _complain(text: str) -> None:
+    err.print(f"[red]acr:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def _end_with_standard_input() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _request(method: str, url: str, path: str, body: dict[str, Any] | None = None) -> bytes:
     try:
-        reply = httpx.request(method, url, json=body, timeout=TIMEOUT_S)
+        reply = httpx.request(method, url.rstrip("/") + path, json=body, timeout=TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        err.print(f"[red]acr:[/] no monitor answers at {url}: {error}", soft_wrap=True)
+        _complain(f"no monitor answers at {url}: {error}")
         raise typer.Exit(1) from error
     if reply.is_error:
         try:
             text = msgspec.json.decode(reply.content, type=Problem).detail
         except msgspec.DecodeError:
             text = f"{url} answered {reply.status_code}"
-        err.print(f"[red]acr:[/] {text}", highlight=False, soft_wrap=True)
+        _complain(text)
         raise typer.Exit(1)
     return reply.content
 

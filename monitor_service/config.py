@@ -1,5 +1,6 @@
 """Configuration of the service, from `ACR_*` variables; built once, by the composition root."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +34,11 @@ class ServiceConfig:
             raise InvalidInput("port", self.port, "must be in [0, 65535]")
         if self.max_body_bytes < 1024:
             raise InvalidInput("max_body_bytes", self.max_body_bytes, "must be at least 1024")
-        if self.redis_url is not None and urlsplit(self.redis_url).scheme not in (
-            "redis",
-            "rediss",
-            "unix",
-        ):
+        if self.redis_url is not None and not _is_redis_url(self.redis_url):
             raise InvalidInput(
                 "redis_url",
                 without_password(self.redis_url),
-                "must be redis://, rediss:// or unix://",
+                "must be redis://host:port/db, rediss://... or unix:///path",
             )
         if self.host not in LOOPBACK and not self.insecure:
             raise InvalidInput(
@@ -58,8 +55,16 @@ def without_password(url: str) -> str:
     >>> without_password("redis://user:secret@host:6379/0")
     'redis://host:6379/0'
     """
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return re.sub(r"://[^/].*@", "://", url)
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        place = parts.path if parts.scheme == "unix" else parts.hostname
+        return parts.scheme in ("redis", "rediss", "unix") and bool(place) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def from_environment(environ: Mapping[str, str]) -> ServiceConfig:

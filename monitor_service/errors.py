@@ -18,6 +18,7 @@ AcrError
 └── StartupError          the service cannot start as configured
 """
 
+from reprlib import Repr
 from typing import Any
 
 
@@ -109,6 +110,14 @@ class StartupError(AcrError):
     """The service cannot start as configured."""
 
 
+class _Short(Repr):
+    """A repr of bounded cost and depth: bodies can be large, or nested to the limit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxlong = self.maxother = 80
+
+
 def _shorten(value: Any) -> str:
-    text = repr(value)
+    text = _Short().repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -14,7 +14,7 @@ from monitor_service.errors import (
     RunNotFound,
     StepConflict,
 )
-from monitor_service.store.redis import About, Recorded, RedisStore, StoredRun
+from monitor_service.store.redis import About, Recorded, RedisStore, StoredRun, first_step
 from monitor_service.wire import (
     Change,
     CreateRun,
@@ -64,7 +64,7 @@ class Monitor:
                 events = [_event("created", after.state, f"profile {wanted.profile}")]
                 await self._store.announce(wanted.id, now)
             elif wanted.resume_from_step is None or (
-                stored.state.step == 0 == wanted.resume_from_step
+                stored.last is None and stored.state.step == wanted.resume_from_step
             ):
                 return _view(stored), False
             else:
@@ -185,7 +185,7 @@ class Monitor:
     async def steps(self, run_id: str, first: int, last: int | None, limit: int) -> StepPage:
         """Records of the steps from `first` to `last` (default: the newest), `limit` a page."""
         state = (await self._stored(run_id)).state
-        first = max(1, first)
+        first = max(first, first_step(state))
         end = state.step if last is None else min(last, state.step)
         page_end = min(end, first + limit - 1)
         wanted = [(state.attempt_of(step), step) for step in range(first, page_end + 1)]

@@ -6,6 +6,7 @@ fields are refused, so that a setting or a figure is never dropped in silence.
 
 import hashlib
 import re
+import sys
 from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ from msgspec import Meta, Struct
 from monitor_service.engine.advance import Counters, Event, Observation, StepFigures
 from monitor_service.engine.collapse import Matrix, matrix
 from monitor_service.engine.settings import AcrSource, Mode, Settings
+from monitor_service.engine.smoothing import Memory
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
 
 SCHEMA = 1
@@ -33,6 +35,8 @@ RunId = Annotated[str, Meta(pattern=RUN_ID_PATTERN)]
 StepNumber = Annotated[int, Meta(ge=1, le=2**53)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
+Magnitude = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
+"""Finite: what is kept is kept as JSON, which has no NaN and no infinity."""
 
 
 class Packed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +91,7 @@ class Applied(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     injected_correct: Count = 0
     num_virtual: Count = 0
     """Largest K of the step."""
-    advantage_abs_max: float = 0.0
+    advantage_abs_max: Magnitude = 0.0
     """Largest |A| that was injected."""
     virtual_mass_fraction: Rate = 0.0
     effective_acr: Rate | None = None
@@ -257,12 +261,31 @@ def decode(body: bytes, media_type: str, kind: type[T]) -> T:
 
 
 def decode_settings(payload: bytes) -> Settings:
-    """Read published settings; a field this version does not know is an error, not ignored."""
-    found = msgspec.json.decode(payload, type=dict[str, Any])
+    """Read published settings; a field this version does not know is an error, not ignored.
+
+    Raises:
+        InvalidInput: unreadable, unknown fields, or values out of range.
+    """
+    found = decode(payload, JSON, dict[str, Any])
+    try:
+        settings = msgspec.convert(found, Settings)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("settings", found, str(error)) from error
     unknown = found.keys() - {field.name for field in fields(Settings)}
+    unknown |= found.get("memory", {}).keys() - {field.name for field in fields(Memory)}
     if unknown:
         raise InvalidInput("settings", sorted(unknown), "only fields this version knows")
-    return msgspec.convert(found, Settings)
+    return settings
+
+
+def settings_key(run_id: str) -> str:
+    """The Redis key of a run's newest settings. The braces keep a run in one Cluster slot."""
+    return f"acr:{{{run_id}}}:settings"
+
+
+def settings_channel(run_id: str) -> str:
+    """The Redis channel on which every version of a run's settings is published."""
+    return f"acr:{{{run_id}}}:settings-published"
 
 
 def check_run_id(run_id: str) -> str:
@@ -342,21 +365,28 @@ def _check_size(field: str, num_groups: int, num_completions: int) -> None:
         )
 
 
-_MESSAGE = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
-_PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
+_MESSAGE = re.compile(
+    r"^(?P<text>.*?)(?: - at (?P<is_key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL
+)
+# msgspec writes [...] where a dict is entered; the value shown is then the dict.
+_PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]")
 
 
 def _explained(error: msgspec.ValidationError, raw: Any) -> InvalidInput:
     """Name the value too: msgspec names the path and the types only."""
     found = _MESSAGE.match(str(error))
     text, path = (found["text"], found["path"] or "$") if found else (str(error), "$")
-    if unknown := re.search(r"unknown field `(.*?)`", text):
-        path = f"{path}.{unknown[1]}"
-        text = "is not a field of this version"
+    if found and found["is_key"]:
+        text = f"every name in it: {text}"
+    if named := re.search(r"(unknown|missing required) field `(.*?)`", text):
+        path = f"{path}.{named[2]}"
+        text = "is not a field of this version" if named[1] == "unknown" else "is required"
     elif "matching regex" in text:
         text = f"must be {RUN_ID_WORDS}"
     value = raw
-    for key, index in _PATH_PART.findall(path):
+    for key, index, is_any_key in _PATH_PART.findall(path):
+        if is_any_key:
+            break
         if isinstance(value, dict):
             value = value.get(key)
         elif isinstance(value, list) and index and int(index) < len(value):

@@ -78,7 +78,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     backend = Tokenizer(WordLevel(vocabulary, unk_token=UNK))
     backend.pre_tokenizer = Split(Regex("."), behavior="isolated")
     backend.decoder = Fuse()
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         pad_token=PAD,
         bos_token=BOS,
@@ -192,11 +192,11 @@ def greedy_accuracy(
         raise ValueError("dataset has no rows; an accuracy needs at least 1")
     was_training = model.training
     # Gradient checkpointing, which TRL switches on, drops the generation cache in training mode.
-    model.eval()
+    model.train(False)
     num_correct = 0
     for batch in dataset.iter(batch_size):
         encoded = tokenizer(batch["prompt"], padding=True, return_tensors="pt").to(model.device)
-        output = model.generate(
+        output = model.generate(  # type: ignore[misc]
             input_ids=encoded["input_ids"],
             attention_mask=encoded["attention_mask"],
             max_new_tokens=MAX_ANSWER_TOKENS,

@@ -50,6 +50,7 @@ def whole_number(
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not low <= int(text[:20]) <= high:
+    number = int(text) if len(text) < 20 and text.isascii() and text.isdigit() else None
+    if number is None or not low <= number <= high:
         raise InvalidInput(name, text, f"must be a whole number in [{low}, {high}]")
-    return int(text)
+    return number

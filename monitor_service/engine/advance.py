@@ -148,7 +148,7 @@ def advance(state: RunState, seen: Observation) -> tuple[RunState, StepFigures, 
             memory=memory,
         ),
         step=seen.step,
-        mean_reward=state.mean_reward if groups.mean_reward is None else groups.mean_reward,
+        mean_reward=state.mean_reward if groups.acr is None else groups.mean_reward,
         counters=_counted(state.counters, groups, seen, missing),
     )
     figures = _figures(groups, seen, memory, acr, source, settings.threshold, threshold)

@@ -148,7 +148,7 @@ def judge(
             between all-correct, all-wrong and other. Default: `rewards`.
         collapse_std: reward units; strict bound below which a group is collapsed.
     """
-    rewards, scored, num_invalid = _scored(rewards)
+    rewards, scored, num_invalid = usable(rewards)
     sizes = scored.sum(axis=1)
     counts = np.maximum(sizes, 1)
     # Deviations from a member of the group: a constant group is exactly zero at any offset.
@@ -176,11 +176,15 @@ def judge(
     )
 
 
-def _scored(rewards: Matrix) -> tuple[Matrix, npt.NDArray[np.bool_], int]:
+def usable(rewards: Matrix) -> tuple[Matrix, npt.NDArray[np.bool_], int]:
+    """Rewards `[N, G]` with NaN for the invalid ones, which are scored, and how many were invalid.
+
+    Invalid are infinities and magnitudes beyond `REWARD_LIMIT`.
+    """
     with np.errstate(invalid="ignore"):
-        usable = np.abs(rewards) <= REWARD_LIMIT
-    num_invalid = int(np.count_nonzero(~usable & ~np.isnan(rewards)))
-    return np.where(usable, rewards, np.nan), usable, num_invalid
+        scored = np.abs(rewards) <= REWARD_LIMIT
+    num_invalid = int(np.count_nonzero(~scored & ~np.isnan(rewards)))
+    return np.where(scored, rewards, np.nan), scored, num_invalid
 
 
 def _sides(
@@ -190,7 +194,7 @@ def _sides(
 
     Values outside the declared range are neither: the declaration is wrong, so nothing is claimed.
     """
-    primary, scored, _ = _scored(primary)
+    primary, scored, _ = usable(primary)
     unit = (primary - reward_range.low) / (reward_range.high - reward_range.low)
     with np.errstate(invalid="ignore"):
         wrong = (unit <= SUCCESS_LOW) & (unit >= -COLLAPSE_STD)

@@ -23,6 +23,7 @@ from monitor_service.engine.collapse import (
     Matrix,
     Outcome,
     judge,
+    usable,
 )
 from monitor_service.engine.settings import AcrSource, Settings
 from monitor_service.engine.smoothing import Memory
@@ -35,7 +36,7 @@ class Host:
 
     Attributes:
         scale: divide by the std of the group, of the batch, or not at all.
-        eps: reward units, added to the std.
+        eps: reward units, above 0, added to the std.
     """
 
     scale: Literal["group", "batch", "none"] = "group"
@@ -150,6 +151,7 @@ def plan(
         host: the trainer's own normalisation.
     """
     groups = judge(rewards, reward_range=settings.reward_range, primary=primary)
+    rewards, _, _ = usable(rewards)
     acr, source = decision_acr(groups, settings.memory, settings)
     strategy = STRATEGIES[settings.strategy]
     is_active = settings.mode == "active"
@@ -241,15 +243,14 @@ def _inject(
 
 
 def _batch_std(rewards: Matrix) -> float:
-    """The sample std of all finite rewards, as the host computes it; 0 with fewer than two."""
-    finite = rewards[np.isfinite(rewards)]
-    return float(finite.std(ddof=1)) if finite.size > 1 else 0.0
+    """The sample std of all scored rewards, as the host computes it; 0 with fewer than two."""
+    scored = rewards[~np.isnan(rewards)]
+    return float(scored.std(ddof=1)) if scored.size > 1 else 0.0
 
 
 def _host_advantages(rewards: Matrix, groups: Groups, host: Host, batch_std: float) -> Matrix:
     """`[N, G]` what the host computes without us; 0 where a completion was not scored."""
-    with np.errstate(invalid="ignore"):
-        centred: Matrix = np.where(np.isfinite(rewards), rewards - groups.means[:, None], 0.0)
+    centred: Matrix = np.nan_to_num(rewards - groups.means[:, None])
     if host.scale == "none":
         return centred
     if host.scale == "batch":

@@ -5,7 +5,6 @@ adaptive. `version` grows with every publication (one per step), `revision` only
 changes something, so that two people can notice each other while the run goes on.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -111,9 +110,8 @@ def _number(
     def is_allowed(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        return (
-            math.isfinite(value) and (low < value if open_low else low <= value) and value <= high
-        )
+        # NaN compares false, and an integer too large for a float still compares.
+        return (low < value if open_low else low <= value) and value <= high
 
     return is_allowed, f"must be a number in {'(' if open_low else '['}{low:g}, {high:g}]"
 

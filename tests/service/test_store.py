@@ -1,0 +1,296 @@
+"""One store, two servers: the same tests against the embedded Valkey and a stock Redis."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import msgspec
+import pytest
+import redis
+from redis.crc import key_slot
+
+from monitor_service.engine.advance import Event, RunState, advance
+from monitor_service.engine.settings import Settings
+from monitor_service.errors import StoreCorrupt, StoreUnavailable
+from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys
+from monitor_service.store.redis import About, Outcome, Recorded, RedisStore, StoredRun
+from monitor_service.wire import Change, Scalars, StepRecord, decode_settings, observation
+from tests.servers import STORES, short_folder
+from tests.service.reports import report
+
+RUN = "llama-7b.math_2"
+KEYS = RunKeys(RUN)
+
+
+@pytest.fixture(scope="module", params=STORES)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with short_folder() as folder, STORES[request.param](folder) as found:
+        yield found
+
+
+@pytest.fixture
+def server(url: str) -> Iterator["redis.Redis[bytes]"]:
+    """The server itself, empty: what a look from outside finds in it."""
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+async def store(url: str, server: "redis.Redis[bytes]") -> AsyncIterator[RedisStore]:
+    opened = RedisStore(url)
+    yield opened
+    await opened.close()
+
+
+def everything(server: "redis.Redis[bytes]") -> dict[bytes, bytes]:
+    return {key: server.dump(key) for key in server.scan_iter()}
+
+
+def run_started_after(step: int = 0) -> StoredRun:
+    settings = Settings(through_step=step)
+    return StoredRun(
+        run_id=RUN,
+        state=RunState(settings=settings, step=step, attempts=((1, step),)),
+        about=About(created_at_s=100.0, config={"lr": 1e-6}, tags={"team": "math"}),
+    )
+
+
+def one_step_on(run: StoredRun, step: int) -> tuple[StoredRun, Recorded]:
+    moved, figures, _ = advance(run.state, observation(report(step)))
+    record = StepRecord(
+        step=step,
+        attempt=run.state.attempt,
+        optimizer_step=None,
+        at_s=100.0 + step,
+        settings_version=moved.settings.version,
+        collapse=figures,
+        components={},
+        scalars=Scalars(entropy=0.5),
+        applied=None,
+    )
+    return replace(run, state=moved, last=record), Recorded(record=record, digest=f"digest {step}")
+
+
+async def written(store: RedisStore, run: StoredRun, step: int) -> StoredRun:
+    after, recorded = one_step_on(run, step)
+    assert await store.commit(run, after, at_s=1.0, recorded=recorded) == "written"
+    return after
+
+
+async def created(store: RedisStore, *, after_step: int = 0) -> StoredRun:
+    run = run_started_after(after_step)
+    await store.announce(RUN, run.about.created_at_s)
+    assert await store.commit(None, run, at_s=1.0) == "written"
+    return run
+
+
+async def test_an_unknown_run_is_none(store):
+    assert await store.load(RUN) is None
+    assert await store.load_all() == []
+
+
+async def test_a_run_is_read_as_it_was_written(store):
+    run = await written(store, await created(store), 1)
+    change = Change(at_s=2.0, actor="ana", reason="why", changes={"alpha": 0.4}, version=3)
+    settings = replace(run.state.settings, version=3, revision=2, alpha=0.4)
+    after = replace(run, changed=change, state=replace(run.state, settings=settings))
+    assert await store.commit(run, after, at_s=2.0) == "written"
+    assert await store.load(RUN) == after
+    assert await store.load_all() == [after]
+
+
+async def test_runs_are_listed_newest_first_and_not_before_they_exist(store):
+    await created(store)
+    newer = replace(run_started_after(), run_id="newer")
+    await store.announce("newer", 200.0)
+    await store.announce("announced-only", 300.0)
+    await store.commit(None, newer, at_s=200.0)
+    assert [run.run_id for run in await store.load_all()] == ["newer", RUN]
+
+
+async def test_a_step_is_written_with_everything_that_belongs_to_it(store, server):
+    run = await created(store)
+    after, recorded = one_step_on(run, 1)
+    told = Event(kind="gap", step=1, message="one", data={"missing": 1})
+    assert await store.commit(run, after, at_s=7.0, recorded=recorded, events=[told]) == "written"
+    assert await store.digest(RUN, 1, 1) == "digest 1"
+    assert await store.steps(RUN, [(1, 1)]) == [recorded.record]
+    assert await store.state_at(after, 1) == after.state
+    (event,) = await store.events(RUN, 10)
+    assert (event.event, event.at_s) == (told, 7.0)
+    assert decode_settings(server.get(KEYS.settings)) == after.state.settings
+
+
+async def test_steps_are_read_in_the_order_asked_and_missing_ones_left_out(store):
+    run = await written(store, await written(store, await created(store), 1), 3)
+    found = await store.steps(RUN, [(1, 3), (1, 2), (2, 1), (1, 1)])
+    assert [record.step for record in found] == [3, 1]
+    assert await store.steps(RUN, []) == []
+    assert await store.digest(RUN, run.state.attempt, 2) is None
+
+
+REFUSED: list[tuple[Outcome, str]] = [("duplicate", "digest 1"), ("conflict", "something else")]
+
+
+@pytest.mark.parametrize(("outcome", "digest"), REFUSED)
+async def test_a_recorded_step_is_refused_and_nothing_is_written(store, server, outcome, digest):
+    run = await created(store)
+    await written(store, run, 1)
+    before = everything(server)
+    after, recorded = one_step_on(run, 1)
+    told = Event(kind="gap", step=1, message="", data={})
+    repeated = Recorded(record=recorded.record, digest=digest)
+    found = await store.commit(run, after, at_s=9.0, recorded=repeated, events=[told])
+    assert found == outcome
+    assert everything(server) == before
+
+
+async def test_a_commit_from_an_outdated_run_is_refused_and_nothing_is_written(store, server):
+    run = await created(store)
+    await written(store, run, 1)
+    before = everything(server)
+    after, recorded = one_step_on(run, 2)
+    told = Event(kind="gap", step=2, message="", data={})
+    assert await store.commit(run, after, at_s=9.0, recorded=recorded, events=[told]) == "moved"
+    assert await store.commit(run, after, at_s=9.0) == "moved"
+    assert everything(server) == before
+
+
+async def test_a_run_is_created_once_and_the_second_writes_nothing(store, server):
+    await created(store)
+    before = everything(server)
+    other = replace(run_started_after(5), about=About(created_at_s=1.0, config={}, tags={}))
+    assert await store.commit(None, other, at_s=9.0) == "moved"
+    assert everything(server) == before
+
+
+async def test_every_written_version_of_the_settings_is_published_and_no_other(store, server):
+    with server.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(KEYS.settings_channel)
+        run = await created(store)
+        after = await written(store, run, 1)
+        await store.commit(run, after, at_s=9.0)  # refused: from an outdated run
+        await written(store, after, 2)
+        listener.get_message(timeout=5)  # the subscription itself
+        heard = [decode_settings(listener.get_message(timeout=5)["data"]) for _ in range(3)]
+        assert [settings.version for settings in heard] == [1, 2, 3]
+        assert heard[1] == after.state.settings
+        assert listener.get_message(timeout=0.05) is None
+
+
+async def test_the_state_at_a_step_is_that_after_the_newest_recorded_one_before(store):
+    run = start = await created(store)
+    after = {}
+    # 700 is further from 5 than one lookup reaches.
+    for step in (1, 2, 5, 700):
+        run = after[step] = await written(store, run, step)
+    wanted = {0: start, 1: after[1], 2: after[2], 4: after[2], 5: after[5], 699: after[5]}
+    wanted |= {700: after[700], 10_000: after[700]}
+    assert {step: await store.state_at(run, step) for step in wanted} == {
+        step: found.state for step, found in wanted.items()
+    }
+
+
+async def test_before_its_first_step_a_run_that_started_late_is_as_it_started(store):
+    start = await created(store, after_step=10)
+    run = await written(store, start, 12)
+    assert await store.state_at(run, 11) == start.state
+    assert await store.state_at(run, 10) == start.state
+    assert await store.state_at(run, 4) == replace(start.state, step=4)
+
+
+async def test_all_keys_of_a_run_share_one_cluster_slot(store, server):
+    run = await written(store, await created(store), 1)
+    told = Event(kind="gap", step=2, message="", data={})
+    await store.commit(run, replace(run, state=run.state), at_s=1.0, events=[told])
+    found = {key for key in server.scan_iter() if key != RUNS.encode()}
+    named = {value for name, value in vars(RunKeys).items() if isinstance(value, property)}
+    keys = {prop.fget(KEYS) for prop in named}
+    assert {key.decode() for key in found} == keys - {KEYS.settings_channel}
+    assert {key_slot(key.encode()) for key in keys} == {key_slot(RUN.encode())}
+
+
+async def test_events_are_kept_up_to_a_limit_and_read_newest_first(store, server):
+    run = await created(store)
+    # Redis drops whole nodes of 100 entries.
+    many = [Event(kind="gap", step=n, message="", data={}) for n in range(EVENTS_KEPT + 300)]
+    await store.commit(run, run, at_s=1.0, events=many)
+    assert EVENTS_KEPT <= server.xlen(KEYS.events) <= EVENTS_KEPT + 100
+    newest = [EVENTS_KEPT + 299, EVENTS_KEPT + 298]
+    assert [view.event.step for view in await store.events(RUN, 2)] == newest
+
+
+@pytest.mark.parametrize(
+    ("field", "junk"),
+    [
+        ("state", b"junk"),
+        ("state", b"{}"),
+        ("state", b'{"settings":{"threshold":7}}'),
+        ("about", b"\xff"),
+        ("last", b"[]"),
+        ("changed", b"null"),
+    ],
+)
+async def test_junk_in_a_run_is_named_corrupt(store, server, field, junk):
+    await created(store)
+    server.hset(KEYS.run, field, junk)
+    with pytest.raises(StoreCorrupt, match=RUN):
+        await store.load(RUN)
+
+
+async def test_junk_in_a_steps_record_and_state_is_named_corrupt(store, server):
+    run = await written(store, await created(store), 1)
+    server.hset(KEYS.steps, "1:1", b"junk")
+    server.hset(KEYS.states, "1:1", b"junk")
+    with pytest.raises(StoreCorrupt, match="StepRecord"):
+        await store.steps(RUN, [(1, 1)])
+    with pytest.raises(StoreCorrupt, match="RunState"):
+        await store.state_at(run, 1)
+
+
+async def test_a_run_without_its_description_or_start_is_named_corrupt(store, server):
+    run = await created(store)
+    server.delete(KEYS.states)
+    with pytest.raises(StoreCorrupt, match="started"):
+        await store.state_at(run, 0)
+    server.hdel(KEYS.run, "about")
+    with pytest.raises(StoreCorrupt, match="missing"):
+        await store.load(RUN)
+
+
+async def test_a_key_of_another_type_is_named_corrupt(store, server):
+    server.set(KEYS.run, "mine")
+    with pytest.raises(StoreCorrupt, match="WRONGTYPE"):
+        await store.load(RUN)
+
+
+@pytest.mark.parametrize("kind", STORES)
+async def test_without_a_server_the_store_says_so_and_goes_on_when_it_is_back(kind, folder):
+    with STORES[kind](folder) as url:
+        store = RedisStore(url)
+        run = await created(store)
+    after, recorded = one_step_on(run, 1)
+    for attempt in (
+        store.ping,
+        store.load_all,
+        lambda: store.load(RUN),
+        lambda: store.announce(RUN, 1.0),
+        lambda: store.commit(run, after, at_s=1.0, recorded=recorded),
+        lambda: store.digest(RUN, 1, 1),
+        lambda: store.state_at(run, 0),
+        lambda: store.events(RUN, 1),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await attempt()
+    with STORES[kind](folder) as url:
+        assert await store.load(RUN) == run
+        # The script has to be loaded into the new server first.
+        assert await written(store, run, 1) == after
+        await store.close()
+
+
+async def test_a_server_that_has_forgotten_its_scripts_is_taught_again(store, server):
+    run = await created(store)
+    server.script_flush()
+    after = await written(store, run, 1)
+    assert msgspec.json.decode(server.hget(KEYS.run, "state"), type=RunState) == after.state

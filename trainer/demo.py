@@ -1,0 +1,371 @@
+"""`acr demo`: the closed loop on this machine, in minutes, without weights or a GPU.
+
+A monitor with its embedded store runs as its own process; a tiny model learns addition by GRPO
+with AVSPO here, and the two talk over HTTP and Redis as on a cluster. What the table shows was
+read back from the monitor. Importing this module is cheap: the heavy parts load when it runs.
+"""
+
+import json
+import logging
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import httpx
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from monitor_service.wire import Run, StepPage, StepRecord
+
+if TYPE_CHECKING:
+    from trainer.client import ClientStats
+    from trainer.toy import Accuracy
+
+RUN_ID = "demo"
+DEFAULT_PORT = 8400
+LOCKSTEP_S = 10.0
+"""Each step waits for the settings that follow from the step before, so that a seed repeats."""
+STOP_TIMEOUT_S = 15.0
+_BARS = "▁▂▃▄▅▆▇█"
+_SPARK_WIDTH = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the demo measured."""
+
+    run: Run
+    steps: Sequence[StepRecord]
+    stats: "ClientStats"
+    before: "Accuracy"
+    after: "Accuracy"
+
+
+def demo(
+    steps: Annotated[int, typer.Option(min=2, help="Generation batches to train.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Repeats the run exactly.")] = 0,
+    profile: Annotated[str, typer.Option(help="Settings to start from: paper or grpo.")] = "paper",
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - prints them.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep the monitor's data here (default: thrown away).")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help=f"The monitor's port (default: {DEFAULT_PORT} if free).")
+    ] = None,
+) -> None:
+    """Watch the loop close: a monitor, a tiny model, real GRPO training."""
+    console = Console(stderr=True)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    with tempfile.TemporaryDirectory(prefix="acr-demo-") as scratch:
+        folder = data_dir or Path(scratch) / "monitor"
+        with _monitor(folder, _port(port)) as (url, redis_url):
+            console.print(f"[bold]Monitor[/] at {url}. While it trains, try in another terminal:")
+            console.print(f'  acr set {RUN_ID} threshold=0.3 --reason "trying it" --url {url}')
+            outcome = _train(url, redis_url, steps, seed, profile, Path(scratch), console)
+    figures = _figures(outcome, seed)
+    if json_file == "-":
+        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+        return
+    console.print(_table(outcome, figures))
+    if json_file:
+        Path(json_file).write_text(json.dumps(figures, indent=2) + "\n")
+        console.print(f"Figures of every step in {json_file}")
+
+
+def _train(
+    url: str,
+    redis_url: str,
+    num_steps: int,
+    seed: int,
+    profile: str,
+    scratch: Path,
+    console: Console,
+) -> Outcome:
+    try:
+        import datasets
+        import torch
+        import transformers
+    except ImportError as error:
+        raise typer.BadParameter(
+            f"the demo trains for real and needs the extra: pip install 'acr-monitor[train]' "
+            f"({error})"
+        ) from error
+    from trainer import toy
+    from trainer.client import MonitorClient
+    from trainer.config import GRPOConfig
+    from trainer.grpo import GRPOTrainer
+    from trainer.rewards.exact import exact_match_reward
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.set_seed(seed)
+    torch.set_float32_matmul_precision("highest")
+    config = GRPOConfig(
+        **toy.GRPO_DEFAULTS,
+        output_dir=str(scratch / "trainer"),
+        max_steps=num_steps,
+        seed=seed,
+        logging_steps=1,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        use_avspo=profile != "grpo",
+        avspo_profile=profile,
+        monitor_url=url,
+        monitor_redis_url=redis_url,
+        monitor_unreachable="fail",
+        run_id=RUN_ID,
+        settings_wait_s=LOCKSTEP_S,
+    )
+    problems, held_out = toy.make_splits(seed=seed)
+    tokenizer, model = toy.make_tokenizer(), toy.make_model(seed=seed)
+    client = MonitorClient(
+        url,
+        run_id=RUN_ID,
+        profile=config.initial_profile,
+        settings=config.initial_changes(),
+        redis_url=redis_url,
+        when_unreachable="fail",
+        config={"model": "toy", "task": "two-operand addition", "seed": seed},
+    )
+    with _progress(console) as bars:
+        bar = bars.add_task("warm start", total=None, note="supervised, brief")
+        toy.warm_start(
+            model,
+            tokenizer,
+            problems,
+            seed=seed,
+            on_step=lambda done, total: bars.update(bar, completed=done, total=total),
+        )
+        before = toy.greedy_accuracy(model, tokenizer, held_out)
+        trainer = GRPOTrainer(
+            model=model,
+            args=config,
+            reward_funcs=[exact_match_reward],
+            train_dataset=problems,
+            processing_class=tokenizer,
+            monitor=client,
+        )
+        trainer.remove_callback(transformers.PrinterCallback)
+        bar = bars.add_task(
+            "GRPO + AVSPO" if config.use_avspo else "GRPO", total=num_steps, note=""
+        )
+        trainer.add_callback(_bar_callback(bars, bar))
+        trainer.train()
+        after = toy.greedy_accuracy(model, tokenizer, held_out)
+    return Outcome(
+        run=msgspec.json.decode(_get(f"{url}/v1/runs/{RUN_ID}"), type=Run),
+        steps=_history(url),
+        stats=client.stats(),
+        before=before,
+        after=after,
+    )
+
+
+@contextmanager
+def _monitor(data_dir: Path, port: int) -> Iterator[tuple[str, str]]:
+    """A monitor in its own process, which ends with ours; its URL and its Redis URL."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "monitor_service", "serve", "--with-parent", "--json"),
+        *("--port", str(port), "--data-dir", str(data_dir)),
+    ]
+    with (data_dir / "monitor.log").open("ab") as monitor_log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=monitor_log
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            text = (data_dir / "monitor.log").read_text().strip().splitlines()[-1:]
+            raise typer.BadParameter(f"the monitor did not start: {' '.join(text)}")
+        endpoint = json.loads(line)
+        yield endpoint["url"], endpoint["redis_url"]
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(STOP_TIMEOUT_S)
+
+
+def _port(wanted: int | None) -> int:
+    if wanted is not None:
+        return wanted
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", DEFAULT_PORT))
+        except OSError:
+            return 0
+    return DEFAULT_PORT
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:14}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=console,
+    )
+
+
+def _bar_callback(bars: Progress, bar: Any) -> Any:
+    from transformers import TrainerCallback
+
+    class Bar(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "acr" in logs:
+                note = (
+                    f"ACR {logs['acr']:.2f} (wrong {logs['acr_wrong']:.2f}, correct "
+                    f"{logs['acr_correct']:.2f})  threshold {logs['acr_threshold']:.3f}"
+                )
+                bars.update(bar, completed=state.global_step, note=note)
+
+    return Bar()
+
+
+def _history(url: str) -> list[StepRecord]:
+    records: list[StepRecord] = []
+    at: int | None = 1
+    while at is not None:
+        body = _get(f"{url}/v1/runs/{RUN_ID}/steps?from={at}")
+        page = msgspec.json.decode(body, type=StepPage)
+        records += page.steps
+        at = page.next_from
+    return records
+
+
+def _get(url: str) -> bytes:
+    return httpx.get(url, timeout=10).raise_for_status().content
+
+
+def _figures(outcome: Outcome, seed: int) -> dict[str, Any]:
+    """Everything the table shows, and the paths behind it."""
+    steps = outcome.steps
+    fifth = max(1, len(steps) // 5)
+    lags_ms = sorted(1000 * lag for lag in outcome.stats.lags_s)
+    applied = [record.applied for record in steps if record.applied]
+    return {
+        "seed": seed,
+        "profile": outcome.run.settings.profile,
+        "steps": len(steps),
+        "early": _average(steps[:fifth]),
+        "late": _average(steps[-fifth:]),
+        "acr_path": [record.collapse.acr for record in steps],
+        "threshold_path": [record.collapse.threshold for record in steps],
+        "applied_versions": [one.settings_version for one in applied],
+        "applied_thresholds": [one.threshold for one in applied],
+        "lag_steps": [
+            record.step - 1 - record.applied.through_step for record in steps if record.applied
+        ],
+        "lag_ms": {
+            "p50": statistics.median(lags_ms) if lags_ms else None,
+            "p99": lags_ms[int(0.99 * (len(lags_ms) - 1))] if lags_ms else None,
+        },
+        "injected_steps": outcome.run.counters.intervened_steps,
+        "injected_wrong": outcome.run.counters.injected_wrong,
+        "injected_correct": outcome.run.counters.injected_correct,
+        "collapsed_wrong": outcome.run.counters.all_wrong,
+        "collapsed_correct": outcome.run.counters.all_correct,
+        "reports": dict(outcome.stats.results),
+        "settings_from": dict(outcome.stats.settings_from),
+        "accuracy_before": outcome.before.value,
+        "accuracy_after": outcome.after.value,
+        "accuracy_standard_error": outcome.after.standard_error,
+    }
+
+
+def _average(steps: Sequence[StepRecord]) -> dict[str, float | None]:
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return statistics.fmean(known) if known else None
+
+    return {
+        "first_step": steps[0].step,
+        "last_step": steps[-1].step,
+        "acr": mean([record.collapse.acr for record in steps]),
+        "acr_wrong": mean([record.collapse.acr_wrong for record in steps]),
+        "acr_correct": mean([record.collapse.acr_correct for record in steps]),
+        "acr_effective": mean([one.applied and one.applied.effective_acr for one in steps]),
+        "reward": mean([record.collapse.reward_mean for record in steps]),
+        "entropy": mean([record.scalars.entropy for record in steps]),
+    }
+
+
+def _table(outcome: Outcome, figures: dict[str, Any]) -> Table:
+    early, late = figures["early"], figures["late"]
+    table = Table(title="The loop, as the monitor recorded it", title_justify="left", box=None)
+    for title in ("", f"steps {early['first_step']}-{early['last_step']}"):
+        table.add_column(title)
+    table.add_column(f"steps {late['first_step']}-{late['last_step']}")
+    table.add_column("over the run")
+    thresholds, acr = figures["threshold_path"], figures["acr_path"]
+
+    def rate(name: str, over_run: str = "") -> None:
+        label = {"acr": "ACR", "acr_wrong": "  all wrong", "acr_correct": "  all correct"}
+        pair = ["-" if part[name] is None else f"{part[name]:.3f}" for part in (early, late)]
+        table.add_row(label.get(name, name.replace("acr_", "").replace("_", " ")), *pair, over_run)
+
+    rate("acr", _spark(acr))
+    rate("acr_wrong", f"{figures['collapsed_wrong']} groups")
+    rate("acr_correct", f"{figures['collapsed_correct']} groups")
+    rate("acr_effective", "after injection; falls by construction")
+    rate("reward")
+    rate("entropy", "nats per token")
+    table.add_row("threshold", f"{thresholds[0]:.3f}", f"{thresholds[-1]:.3f}", _spark(thresholds))
+    table.add_row(
+        "injected",
+        f"{figures['injected_steps']} steps",
+        "",
+        f"{figures['injected_wrong']} wrong + {figures['injected_correct']} correct groups",
+    )
+    versions, lag_ms = figures["applied_versions"], figures["lag_ms"]
+    table.add_row(
+        "settings applied",
+        f"v{versions[0]}",
+        f"v{versions[-1]}",
+        f"{len(set(versions))} versions in {figures['steps']} steps",
+    )
+    table.add_row(
+        "  arrived first by",
+        "",
+        "",
+        ", ".join(f"{k} {v}" for k, v in figures["settings_from"].items()),
+    )
+    table.add_row(
+        "loop lag",
+        f"{max(figures['lag_steps'])} steps",
+        "at most",
+        f"{lag_ms['p50']:.1f} ms median, {lag_ms['p99']:.1f} ms p99 (report sent -> settings held)",
+    )
+    error = figures["accuracy_standard_error"]
+    table.add_row(
+        "accuracy, greedy",
+        f"{outcome.before.value:.3f}",
+        f"{outcome.after.value:.3f}",
+        f"± {error:.3f} standard error, {outcome.after.num_problems} held-out problems",
+    )
+    return table
+
+
+def _spark(values: Sequence[float | None]) -> str:
+    """A line of bars over [0, 1], averaged down to a fixed width."""
+    known = [value for value in values if value is not None]
+    width = min(_SPARK_WIDTH, len(known))
+    parts = [known[i * len(known) // width : (i + 1) * len(known) // width] for i in range(width)]
+    return "".join(_BARS[min(7, int(8 * statistics.fmean(part)))] for part in parts)

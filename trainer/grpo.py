@@ -1,0 +1,162 @@
+"""`GRPOTrainer`: TRL's, with the control loop around the scoring of each batch.
+
+TRL has no small method that computes advantages. `_calculate_rewards` returns the rewards of all
+ranks; `_generate_and_score_completions` turns them into advantages and keeps this rank's rows. So
+the first is overheard, and the second's result corrected, for the groups that the plan names.
+"""
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import trl
+from accelerate.utils import broadcast_object_list
+from transformers import TrainerCallback
+
+from monitor_service.engine.plan import Host
+from trainer import avspo, compat
+from trainer.client import MonitorClient
+from trainer.config import GRPOConfig
+from trainer.link import Held, InProcessMonitor, MonitorLink
+from trainer.loop import ControlLoop
+from trainer.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
+    """A drop-in for TRL's `GRPOTrainer`; takes the same arguments.
+
+    Raises:
+        UnsupportedTrainer: (a ValueError) this TRL or this configuration cannot be hooked.
+    """
+
+    def __init__(self, *args: Any, monitor: MonitorLink | None = None, **kwargs: Any) -> None:
+        """As TRL's; `monitor` replaces the one that the configuration describes."""
+        compat.check_trl()
+        super().__init__(*args, **kwargs)
+        if not isinstance(self.args, GRPOConfig):
+            raise compat.UnsupportedTrainer(
+                f"args: must be a trainer.GRPOConfig; got {type(self.args).__name__}"
+            )
+        refusal = compat.refusal(self.args)
+        if refusal and self.args.use_avspo:
+            raise compat.UnsupportedTrainer(f"use_avspo: {refusal}")
+        self._primary = compat.primary_index(self.args, self.reward_func_names)
+        self._rewards_heard: torch.Tensor | None = None
+        self._telemetry = Telemetry(self.args.temperature)
+        link = monitor or link_for(self.args)
+        self.loop = ControlLoop(
+            link if self.accelerator.is_main_process else None,
+            share=self._share,
+            host=Host(scale=self.args.scale_rewards),
+            wait_s=self.args.settings_wait_s,
+            refusal=refusal,
+        )
+        self.add_callback(_LoopCallback(self.loop, self._telemetry))
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self._rewards_heard = super()._calculate_rewards(*args, **kwargs)
+        return self._rewards_heard
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training:
+            return super()._generate_and_score_completions(inputs)  # type: ignore[no-any-return]
+        self.loop.begin_step()
+        try:
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            self._close_the_loop(output)
+        finally:
+            self._rewards_heard = None
+        return output
+
+    def _close_the_loop(self, output: dict[str, Any]) -> None:
+        """Decide about the batch, correct its advantages, log and report it."""
+        heard = self._rewards_heard
+        if heard is None:
+            raise compat.UnsupportedTrainer("TRL scored a batch without _calculate_rewards")
+        rewards = avspo.total_rewards(heard, self.reward_weights, self.num_generations)
+        primary = None
+        if self._primary is not None:
+            primary = avspo.primary_rewards(heard, self._primary, self.num_generations)
+        plan = self.loop.decide(rewards, primary)
+        if plan.is_rewritten.any():
+            local = output["advantages"]
+            first_row = self.accelerator.process_index * len(local)
+            output["advantages"] = avspo.apply(plan, rewards, local, first_row)
+            self._correct_completion_log(plan, rewards)
+        for name, value in self.loop.figures(plan).items():
+            self._metrics["train"][name].append(value)
+        self.loop.report(
+            plan,
+            rewards,
+            primary,
+            components={
+                name: heard[:, column].tolist()
+                for column, name in enumerate(self.reward_func_names)
+            },
+            scalars=self._telemetry.scalars(self._metrics["train"]),
+            optimizer_step=self.state.global_step,
+        )
+
+    def _correct_completion_log(self, plan: Any, rewards: Any) -> None:
+        """TRL logged the advantages of all ranks before they were corrected."""
+        logged = self._logs["advantages"]
+        everything = list(logged)
+        newest = torch.tensor(everything[-rewards.size :], dtype=torch.float32)
+        logged.clear()
+        logged.extend(everything[: -rewards.size])
+        logged.extend(avspo.apply(plan, rewards, newest, 0).tolist())
+
+    def _share(self, held: Held | None) -> Held:
+        box = [held]
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(box, from_process=0)
+        (shared,) = box
+        assert shared is not None
+        return shared
+
+
+def link_for(args: GRPOConfig) -> MonitorLink:
+    """The monitor that a configuration describes; connects to nothing yet."""
+    if args.monitor_url is None:
+        return InProcessMonitor(args.initial_settings())
+    return MonitorClient(
+        args.monitor_url,
+        run_id=args.run_id or f"{Path(args.output_dir).resolve().name}-{int(time.time())}",
+        profile=args.initial_profile,
+        settings=args.initial_changes(),
+        redis_url=args.monitor_redis_url,
+        when_unreachable=args.monitor_unreachable,
+        config={
+            "num_generations": args.num_generations,
+            "learning_rate": args.learning_rate,
+            "beta": args.beta,
+            "temperature": args.temperature,
+            "loss_type": args.loss_type,
+            "scale_rewards": args.scale_rewards,
+        },
+    )
+
+
+class _LoopCallback(TrainerCallback):  # type: ignore[misc]
+    """Start and end of training, and TRL's log lines; callbacks see no rewards."""
+
+    def __init__(self, loop: ControlLoop, telemetry: Telemetry) -> None:
+        self._loop = loop
+        self._telemetry = telemetry
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        micro_steps = state.global_step * args.gradient_accumulation_steps
+        self._loop.start(math.ceil(micro_steps / (args.steps_per_generation * args.num_iterations)))
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        self._telemetry.on_log(logs or {})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._loop.close()

@@ -1,0 +1,66 @@
+"""What the control loop needs from a monitor, near or far; and the one that is near.
+
+`InProcessMonitor` runs the same engine inside the trainer: no service, no network, no history.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from monitor_service.engine.advance import RunState, advance
+from monitor_service.engine.settings import Settings
+from monitor_service.wire import StepReport, observation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The settings for one step.
+
+    Attributes:
+        settings: what to apply.
+        note: why these are not the newest the monitor published, when they are not.
+    """
+
+    settings: Settings
+    note: str | None = None
+
+
+class MonitorLink(Protocol):
+    """A monitor, as the trainer's rank 0 sees it. No method raises or blocks beyond its bound."""
+
+    def start(self, after_step: int) -> None:
+        """Announce that training continues after this step (0: from the beginning)."""
+        ...
+
+    def settings_for(self, step: int, wait_s: float) -> Held:
+        """The newest settings held; waits at most `wait_s` for those through `step - 1`."""
+        ...
+
+    def submit(self, report: StepReport) -> bool:
+        """Queue a report. Never blocks, never raises; False when one was dropped."""
+        ...
+
+    def close(self) -> None:
+        """Deliver what is queued, within a bound, and let go."""
+        ...
+
+
+class InProcessMonitor:
+    """The engine inside the trainer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._initial = settings
+        self._state = RunState(settings=settings)
+
+    def start(self, after_step: int) -> None:  # noqa: D102 - the Protocol documents it
+        settings = replace(self._initial, through_step=after_step)
+        self._state = RunState(settings=settings, step=after_step, attempts=((1, after_step),))
+
+    def settings_for(self, step: int, wait_s: float) -> Held:  # noqa: D102
+        return Held(settings=self._state.settings)
+
+    def submit(self, report: StepReport) -> bool:  # noqa: D102
+        self._state, _, _ = advance(self._state, observation(report))
+        return True
+
+    def close(self) -> None:  # noqa: D102
+        return
