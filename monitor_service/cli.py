@@ -135,7 +135,7 @@ def main() -> None:
     for command in sorted(entry_points(group="acr.commands")):
         app.command(command.name)(command.load())
     try:
-        app()
+        app(prog_name="acr")
     except AcrError as error:
         _complain(str(error))
         sys.exit(1)

@@ -248,16 +248,12 @@ def decode(body: bytes, media_type: str, kind: type[T]) -> T:
     """
     codec: Any = msgspec.msgpack if media_type == MSGPACK else msgspec.json
     try:
-        return codec.decode(body, type=kind)  # type: ignore[no-any-return]
-    except msgspec.ValidationError as error:
-        invalid = error
+        try:
+            return codec.decode(body, type=kind)  # type: ignore[no-any-return]
+        except msgspec.ValidationError as error:
+            raise _explained(error, codec.decode(body)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableInput("body", body[:60], f"must be {media_type}: {error}") from error
-    try:
-        raw = codec.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UnreadableInput("body", body[:60], f"must be {media_type}: {error}") from error
-    raise _explained(invalid, raw) from invalid
 
 
 def decode_settings(payload: bytes) -> Settings:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import select
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,9 @@ import redis
 import uvicorn
 
 from monitor_service.api.app import create_app
-from monitor_service.config import DEFAULT_MAX_BODY_BYTES
+from monitor_service.config import DEFAULT_MAX_BODY_BYTES, ServiceConfig
 from monitor_service.monitor import Monitor
-from monitor_service.server import Endpoint
+from monitor_service.server import Endpoint, listen
 from monitor_service.store.embedded import EmbeddedValkey
 from monitor_service.store.redis import RedisStore
 
@@ -96,10 +95,22 @@ def answers(url: str) -> bool:
             return False
 
 
+def everything(url: str) -> dict[bytes, object]:
+    """All that a Redis holds, key by key."""
+    readers = {b"string": "get", b"hash": "hgetall", b"stream": "xrange"}
+    with redis.Redis.from_url(url) as client:
+        return {
+            key: client.zrange(key, 0, -1, withscores=True)
+            if (kind := client.type(key)) == b"zset"
+            else getattr(client, readers[kind])(key)
+            for key in client.scan_iter()
+        }
+
+
 @contextmanager
 def api_server(redis_url: str, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> Iterator[str]:
     """Base URL of the HTTP application, under uvicorn in a thread of this process."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen(ServiceConfig(port=0))
     servers: list[uvicorn.Server] = []
 
     async def run() -> None:

@@ -1,16 +1,18 @@
 """Every query of the dashboard, as Grafana will load it, asked of a real Prometheus."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from dashboards.queries import Query, queries
 from tests.prometheus_server import POLL_S, instant_query, running_prometheus
+from tests.servers import acr_serve, short_folder
 
 pytestmark = pytest.mark.e2e
 
@@ -24,84 +26,60 @@ VARIABLES = {"run": RUN, "__rate_interval": "10s", "__range": "10s"}
 ANSWERED_WITHIN_S = 30
 
 
-class _StandInRun:
-    """A run that makes one step of 16 groups per scrape: 8 mixed, 4 wrong, 2 correct, 1, 1."""
+REPORT_EVERY_S = 0.2
+MIXED, WRONG, CORRECT = [1.0, 0.0] * 4, [0.0] * 8, [1.0] * 8
+PARTIAL, UNSCORED = [0.5] * 8, [None] * 8
+# 15 scored groups, 7 of them collapsed: ACR 7/15. All wrong and all correct ones are injected.
+REWARDS = [*[MIXED] * 8, *[WRONG] * 4, *[CORRECT] * 2, PARTIAL, UNSCORED]
 
-    def __init__(self) -> None:
-        self._step = 0
 
-    def collect(self) -> Iterator[Metric]:
-        self._step += 1
-        groups = {"mixed": 8, "all_wrong": 4, "all_correct": 2, "uniform_other": 1, "unscored": 1}
-        yield self._counter("acr_steps", 1)
-        yield self._counter("acr_completions", 16 * 8)
-        yield self._counter("acr_intervened_steps", 1)
-        yield self._counter("acr_step_gaps", 0)
-        yield self._counters("acr_groups", "outcome", groups)
-        yield self._counters("acr_injected_groups", "side", {"wrong": 4, "correct": 2})
-        collapsed = {"all_wrong": 4 / 15, "all_correct": 2 / 15, "uniform_other": 1 / 15}
-        yield self._gauges("acr_collapsed_ratio", "outcome", collapsed)
-        yield from (self._gauge(name, value) for name, value in self._figures().items())
-        labels = ["run", "profile", "controller", "mode", "strategy"]
-        info = GaugeMetricFamily("acr_run_info", "Stand-in.", labels=labels)
-        info.add_metric([RUN, "paper", "paper-adaptive", "active", "stratified"], 1)
-        yield info
+def _report(step: int, settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "step": step,
+        "rewards": REWARDS,
+        "scalars": {
+            "entropy": 0.6,
+            "kl": 0.02,
+            "grad_norm": 0.8,
+            "completion_length_mean": 512.0,
+            "truncated_fraction": 0.05,
+        },
+        "applied": {
+            "settings_version": settings["version"],
+            "through_step": settings["through_step"],
+            "mode": settings["mode"],
+            "threshold": settings["threshold"],
+            "triggered": True,
+            "injected_wrong": 4,
+            "injected_correct": 2,
+            "effective_acr": 1 / 15,
+        },
+    }
 
-    def _figures(self) -> dict[str, float]:
-        return {
-            "acr_step": self._step,
-            "acr_attempt": 1,
-            "acr_ratio": 7 / 15,
-            "acr_smoothed_ratio": 0.45,
-            "acr_effective_ratio": 1 / 15,
-            "acr_threshold_ratio": 0.4,
-            "acr_reward_mean": 0.3,
-            "acr_entropy_nats": 0.6,
-            "acr_kl_nats": 0.02,
-            "acr_grad_norm": 0.8,
-            "acr_completion_length_tokens": 512,
-            "acr_truncated_ratio": 0.05,
-            "acr_settings_version": self._step + 1,
-            "acr_applied_settings_version": self._step,
-            "acr_settings_lag_steps": 1,
-            "acr_last_report_timestamp_seconds": time.time(),
-        }
 
-    def _gauge(self, name: str, value: float) -> Metric:
-        family = GaugeMetricFamily(name, "Stand-in.", labels=["run"])
-        family.add_metric([RUN], value)
-        return family
-
-    def _gauges(self, name: str, label: str, values: dict[str, float]) -> Metric:
-        family = GaugeMetricFamily(name, "Stand-in.", labels=["run", label])
-        for key, value in values.items():
-            family.add_metric([RUN, key], value)
-        return family
-
-    def _counter(self, name: str, per_step: int) -> Metric:
-        family = CounterMetricFamily(name, "Stand-in.", labels=["run"])
-        family.add_metric([RUN], per_step * self._step)
-        return family
-
-    def _counters(self, name: str, label: str, per_step: dict[str, int]) -> Metric:
-        family = CounterMetricFamily(name, "Stand-in.", labels=["run", label])
-        for key, value in per_step.items():
-            family.add_metric([RUN, key], value * self._step)
-        return family
+def _train(url: str, done: threading.Event) -> None:
+    """Report steps of run `RUN` as a trainer would, each with the settings of the one before."""
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        settings = client.post("/v1/runs", json={"id": RUN}).json()["settings"]
+        step = 0
+        while not done.wait(REPORT_EVERY_S):
+            step += 1
+            reply = client.post(f"/v1/runs/{RUN}/steps", json=_report(step, settings))
+            settings = reply.raise_for_status().json()["settings"]
 
 
 @pytest.fixture(scope="module")
 def scrape_target() -> Iterator[str]:
-    """`host:port` whose /metrics shows run `RUN`, a step further at every scrape."""
-    registry = CollectorRegistry()
-    registry.register(_StandInRun())
-    server, thread = start_http_server(0, addr="127.0.0.1", registry=registry)
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    """`host:port` of a monitor that takes the steps of run `RUN` while it is scraped."""
+    done = threading.Event()
+    with short_folder() as folder, acr_serve(folder) as monitor:
+        trainer = threading.Thread(target=_train, args=(monitor.url, done), name="trainer")
+        trainer.start()
+        try:
+            yield monitor.url.removeprefix("http://")
+        finally:
+            done.set()
+            trainer.join()
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ NOTHING_SCORED = [[None, None], [1, None]]
 rewards_lists = st.lists(
     st.lists(st.sampled_from([0.0, 0.5, 1.0, None]), min_size=1, max_size=4), min_size=1, max_size=9
 )
-runs = st.lists(st.tuples(st.integers(1, 3), rewards_lists), max_size=8)
+runs = st.lists(st.tuples(st.integers(1, 3), rewards_lists), max_size=5)
 
 
 def seen(step: int, groups: list | np.ndarray, **changes) -> Observation:

@@ -171,7 +171,7 @@ def test_the_official_code_acts_on_batches_of_one_outcome_only(groups, expected)
 def test_under_batch_scaling_an_injected_group_is_divided_by_the_std_of_the_batch():
     # ACR 1/2, G=4, K=ceil(4*.7071)=3: ones and .75 .5 .25 have mean 5.5/7. The batch holds six
     # ones and two zeros, whose sample std is sqrt((6/16 + 18/16) / 7) = .46291.
-    found = planned([[1] * 4, [0, 1, 0, 1]], Host(scale="batch", eps=1e-3001))
+    found = planned([[1] * 4, [0, 1, 0, 1]], Host(scale="batch", eps=0.01))
     assert found.advantages[0] == pytest.approx((1 - 5.5 / 7) / (math.sqrt(1.5 / 7) + 0.01))
 
 

@@ -27,3 +27,11 @@ def run_id(client: httpx.Client) -> str:
     name = new_run_id()
     assert client.post("/v1/runs", json={"id": name}).status_code == 201
     return name
+
+
+@pytest.fixture
+def untouched(client: httpx.Client, run_id: str) -> Iterator[str]:
+    """A run; checked in the end to be as it was created."""
+    before = client.get(f"/v1/runs/{run_id}").json()
+    yield f"/v1/runs/{run_id}"
+    assert client.get(f"/v1/runs/{run_id}").json() == before

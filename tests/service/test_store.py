@@ -14,7 +14,7 @@ from monitor_service.errors import StoreCorrupt, StoreUnavailable
 from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys
 from monitor_service.store.redis import About, Outcome, Recorded, RedisStore, StoredRun
 from monitor_service.wire import Change, Scalars, StepRecord, decode_settings, observation
-from tests.servers import STORES, short_folder
+from tests.servers import STORES, everything, short_folder
 from tests.service.reports import report
 
 RUN = "llama-7b.math_2"
@@ -40,10 +40,6 @@ async def store(url: str, server: "redis.Redis[bytes]") -> AsyncIterator[RedisSt
     opened = RedisStore(url)
     yield opened
     await opened.close()
-
-
-def everything(server: "redis.Redis[bytes]") -> dict[bytes, bytes]:
-    return {key: server.dump(key) for key in server.scan_iter()}
 
 
 def run_started_after(step: int = 0) -> StoredRun:
@@ -133,35 +129,35 @@ REFUSED: list[tuple[Outcome, str]] = [("duplicate", "digest 1"), ("conflict", "s
 
 
 @pytest.mark.parametrize(("outcome", "digest"), REFUSED)
-async def test_a_recorded_step_is_refused_and_nothing_is_written(store, server, outcome, digest):
+async def test_a_recorded_step_is_refused_and_nothing_is_written(store, url, outcome, digest):
     run = await created(store)
     await written(store, run, 1)
-    before = everything(server)
+    before = everything(url)
     after, recorded = one_step_on(run, 1)
     told = Event(kind="gap", step=1, message="", data={})
     repeated = Recorded(record=recorded.record, digest=digest)
     found = await store.commit(run, after, at_s=9.0, recorded=repeated, events=[told])
     assert found == outcome
-    assert everything(server) == before
+    assert everything(url) == before
 
 
-async def test_a_commit_from_an_outdated_run_is_refused_and_nothing_is_written(store, server):
+async def test_a_commit_from_an_outdated_run_is_refused_and_nothing_is_written(store, url):
     run = await created(store)
     await written(store, run, 1)
-    before = everything(server)
+    before = everything(url)
     after, recorded = one_step_on(run, 2)
     told = Event(kind="gap", step=2, message="", data={})
     assert await store.commit(run, after, at_s=9.0, recorded=recorded, events=[told]) == "moved"
     assert await store.commit(run, after, at_s=9.0) == "moved"
-    assert everything(server) == before
+    assert everything(url) == before
 
 
-async def test_a_run_is_created_once_and_the_second_writes_nothing(store, server):
+async def test_a_run_is_created_once_and_the_second_writes_nothing(store, url):
     await created(store)
-    before = everything(server)
+    before = everything(url)
     other = replace(run_started_after(5), about=About(created_at_s=1.0, config={}, tags={}))
     assert await store.commit(None, other, at_s=9.0) == "moved"
-    assert everything(server) == before
+    assert everything(url) == before
 
 
 async def test_every_written_version_of_the_settings_is_published_and_no_other(store, server):

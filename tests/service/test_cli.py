@@ -1,0 +1,182 @@
+"""The command line: what people type, what they read, and the status scripts look at."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from monitor_service import cli
+from tests.servers import api_server, stock_redis
+from tests.service.reports import CORRECT, MIXED, WRONG, body
+
+# Port 1 is reserved, and nothing answers there.
+NOBODY = "http://127.0.0.1:1"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def acr(monkeypatch, capsys) -> Callable[..., Ended]:
+    """`acr` with these arguments, in this process."""
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["acr", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Ended(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def url(base_url: str, monkeypatch) -> str:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("ACR_MONITOR_URL", base_url)
+    monkeypatch.setenv("USER", "ana")
+    return base_url
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "monitor_service", "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    for name in ("serve", "runs", "set", "demo"):
+        assert f" {name} " in ended.stdout
+
+
+def test_runs_shows_a_line_for_each_run(acr, url, client, run_id):
+    rewards = [WRONG, CORRECT, CORRECT, MIXED]
+    applied = {"settings_version": 1, "through_step": 0, "mode": "active", "threshold": 0.5}
+    applied |= {"triggered": True, "injected_wrong": 1, "injected_correct": 2}
+    report = body(1, applied=applied) | {"rewards": rewards}
+    client.post(f"/v1/runs/{run_id}/steps", json=report)
+    ended = acr("runs")
+    assert ended.status == 0
+    title, *_ = ended.out.splitlines()
+    names = ["run", "step", "ACR", "wrong", "correct", "threshold", "mode", "injected"]
+    assert title.split() == names
+    (line,) = [line for line in ended.out.splitlines() if line.split()[:1] == [run_id]]
+    # ACR 3/4: wrong 1/4, correct 2/4; 1 + 2 groups injected.
+    assert line.split() == [run_id, "1", "0.75", "0.25", "0.50", "0.500", "active", "3"]
+
+
+def test_a_run_without_a_step_shows_dashes_and_not_zeros(acr, url, run_id):
+    (line,) = [line for line in acr("runs").out.splitlines() if line.split()[:1] == [run_id]]
+    assert line.split() == [run_id, "0", "-", "-", "-", "0.500", "active", "0"]
+
+
+def test_runs_json_is_what_the_api_says(acr, url, client, run_id):
+    ended = acr("runs", "--json")
+    assert json.loads(ended.out) == client.get("/v1/runs").json()
+
+
+def test_without_runs_it_says_how_to_make_one(acr, folder):
+    with stock_redis(folder) as redis_url, api_server(redis_url) as empty:
+        ended = acr("runs", "--url", f"{empty}/")
+    assert (ended.status, ended.out) == (0, "No runs yet. `acr demo` makes one.\n")
+
+
+def test_set_changes_settings_and_says_what_they_are_now(acr, url, client, run_id):
+    ended = acr("set", run_id, "threshold=0.3", "target=wrong", "-r", "too many correct ones")
+    assert ended.status == 0
+    assert ended.out == f"{run_id}: threshold=0.3, target=wrong  (version 2, after step 0)\n"
+    view = client.get(f"/v1/runs/{run_id}/settings").json()
+    assert (view["settings"]["threshold"], view["settings"]["target"]) == (0.3, "wrong")
+    assert (view["changed"]["actor"], view["changed"]["reason"]) == ("ana", "too many correct ones")
+
+
+def test_set_json_is_what_the_api_says(acr, url, client, run_id):
+    ended = acr("set", run_id, "alpha=0.4", "--reason", "why", "--json")
+    assert json.loads(ended.out) == client.get(f"/v1/runs/{run_id}/settings").json()
+
+
+def test_set_may_name_another_actor(acr, url, client, run_id):
+    assert acr("set", run_id, "alpha=0.4", "actor=bot", "-r", "why").status == 0
+    assert client.get(f"/v1/runs/{run_id}/settings").json()["changed"]["actor"] == "bot"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("threshold=7", "threshold: must be a number in [0, 1]; got 7"),
+        ("threshold=high", "threshold: must be a number in [0, 1]; got 'high'"),
+        ("threshold=[/]", "threshold: must be a number in [0, 1]; got '[/]'"),
+        ("tau=0.5", "tau: one of profile, mode, controller, threshold,"),
+    ],
+)
+def test_a_refused_change_is_said_in_the_services_words_with_status_1(
+    acr, url, client, run_id, change, words
+):
+    ended = acr("set", run_id, change, "-r", "why")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(f"acr: {words}")
+    assert client.get(f"/v1/runs/{run_id}/settings").json()["settings"]["revision"] == 1
+
+
+@pytest.mark.parametrize("run", ["nobody", "a/b", "a?b", "a#b"])
+def test_an_unknown_run_is_named_with_status_1(acr, url, run):
+    ended = acr("set", run, "alpha=0.4", "-r", "why")
+    assert (ended.status, ended.out) == (1, "")
+    assert run in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("set", "run", "alpha=0.4"),
+        ("set", "run", "alpha", "-r", "why"),
+        ("set", "run", "=0.4", "-r", "why"),
+        ("set", "run", "-r", "why"),
+        ("serve", "--port", "many"),
+        ("run",),
+    ],
+)
+def test_a_mistyped_command_ends_with_status_2_and_does_nothing(acr, url, arguments):
+    ended = acr(*arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert "Usage: acr" in ended.err
+
+
+@pytest.mark.parametrize("url", [NOBODY, "http://[::1", "ftp://x", "127.0.0.1:8400"])
+@pytest.mark.parametrize("arguments", [("runs",), ("set", "run", "alpha=0.4", "-r", "why")])
+def test_without_a_monitor_it_names_the_address_with_status_1(acr, arguments, url):
+    ended = acr(*arguments, "--url", url)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(f"acr: no monitor answers at {url}: ")
+
+
+def test_an_answer_from_something_else_is_not_taken_for_a_monitor(acr, url):
+    httpx.get(f"{url}/docs", trust_env=False).raise_for_status()
+    ended = acr("runs", "--url", f"{url}/docs")
+    assert (ended.status, ended.out) == (1, "")
+    assert "404" in ended.err or "Not Found" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--redis-url", "unix:///nowhere/redis.sock"), "unix:///nowhere/redis.sock: Redis does"),
+        (("--redis-url", "redis://user:secret@127.0.0.1:1"), "redis://127.0.0.1:1: Redis does"),
+        (("--redis-url", "http://x"), "redis_url: must be redis://"),
+        (("--host", "0.0.0.0"), "host: must be a loopback address"),
+        (("--data-dir", "/dev/null/acr"), "data directory /dev/null/acr"),
+        (("--port", "70000"), "port: must be in [0, 65535]; got 70000"),
+        (("--host", "[/]", "--insecure"), "cannot listen on [/]:0"),
+    ],
+)
+def test_what_keeps_serve_from_starting_is_said_in_one_line_with_status_1(acr, options, words):
+    ended = acr("serve", "--port", "0", *options)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(f"acr: {words}")
+    assert ended.err.count("\n") == 1
+    assert "secret" not in ended.err

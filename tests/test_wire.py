@@ -1,0 +1,278 @@
+"""The contract: what is understood, what is refused and how, and what counts as the same report."""
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor_service.engine.advance import RunState, advance
+from monitor_service.engine.settings import Settings
+from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
+from monitor_service.wire import (
+    JSON,
+    MAX_COMPLETIONS,
+    MAX_GROUPS,
+    MSGPACK,
+    RUN_ID_WORDS,
+    CreateRun,
+    Packed,
+    StepReport,
+    check_run_id,
+    decode,
+    decode_settings,
+    observation,
+    pack,
+)
+
+NAN, INF = math.nan, math.inf
+APPLIED = {
+    "settings_version": 3,
+    "through_step": 1,
+    "mode": "active",
+    "threshold": 0.5,
+    "triggered": True,
+    "injected_wrong": 2,
+    "injected_correct": 1,
+}
+REPORT = {"step": 2, "rewards": [[1, 0], [0, None]], "applied": APPLIED}
+
+
+def report(**changes: Any) -> StepReport:
+    return decode(json.dumps(REPORT | changes).encode(), JSON, StepReport)
+
+
+def refused(content: dict[str, Any], kind: type = StepReport) -> InvalidInput:
+    """The error of a body that is refused, once as JSON and once as msgpack."""
+    with pytest.raises(InvalidInput) as as_json:
+        decode(msgspec.json.encode(content), JSON, kind)
+    with pytest.raises(InvalidInput) as as_msgpack:
+        decode(msgspec.msgpack.encode(content), MSGPACK, kind)
+    for name in ("field", "value"):
+        assert getattr(as_json.value, name) == getattr(as_msgpack.value, name)
+    return as_json.value
+
+
+def packed(*shape: int, dtype: str = "<f8", data: bytes = b"") -> Packed:
+    return Packed(shape=shape, dtype=dtype, data=data)  # type: ignore[arg-type]
+
+
+def test_ragged_groups_with_unscored_completions_become_a_padded_matrix():
+    seen = observation(report(rewards=[[1, 0, 0.5], [None], [0, 1]]))
+    expected = [[1, 0, 0.5], [NAN, NAN, NAN], [0, 1, NAN]]
+    np.testing.assert_array_equal(seen.rewards, expected)
+    assert seen.rewards.dtype == np.float64
+    assert (seen.step, seen.injected_wrong, seen.injected_correct) == (2, 2, 1)
+
+
+def test_a_report_without_an_applied_part_injected_nothing():
+    seen = observation(report(applied=None))
+    assert (seen.primary, seen.injected_wrong, seen.injected_correct) == (None, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value", "words"),
+    [
+        ({"rewards": [[1, "high"]]}, "rewards[0][1]", "'high'", "`float | null`, got `str`"),
+        ({"rewards": [[1], [0, True]]}, "rewards[1][1]", "True", "got `bool`"),
+        ({"rewards": [1, 0]}, "rewards[0]", "1", "expected `array`"),
+        ({"rewards": "1"}, "rewards", "'1'", "expected `object | array`"),
+        ({"rewards": None}, "rewards", "None", "expected `object | array`"),
+        ({"step": 0}, "step", "0", "expected `int` >= 1"),
+        ({"step": 2**53 + 1}, "step", str(2**53 + 1), "<= 9007199254740992"),
+        ({"step": "2"}, "step", "'2'", "got `str`"),
+        ({"step": True}, "step", "True", "got `bool`"),
+        ({"schema": 2}, "schema", "2", "invalid enum value"),
+        ({"stepp": 2}, "stepp", "2", "is not a field of this version"),
+        ({"scalars": {"kl2": 0.1}}, "scalars.kl2", "0.1", "is not a field of this version"),
+        ({"scalars": {"kl": "low"}}, "scalars.kl", "'low'", "`float | null`"),
+        ({"applied": {**APPLIED, "threshold": 7}}, "applied.threshold", "7", "<= 1.0"),
+        ({"applied": {**APPLIED, "mode": "on"}}, "applied.mode", "'on'", "invalid enum value"),
+        ({"applied": {}}, "applied.settings_version", "None", "is required"),
+        ({"components": {"format": {"mean": []}}}, "components[...].mean", "{'format'", "`array`"),
+        ({"components": {"": {}}}, "components", "{'': {}}", "every name in it"),
+    ],
+)
+def test_a_bad_field_is_named_with_its_value_and_what_is_allowed(changes, field, value, words):
+    error = refused(REPORT | changes)
+    assert not isinstance(error, UnreadableInput)
+    assert error.field == field
+    assert error.value.startswith(value)
+    assert words in error.allowed
+
+
+def test_a_body_that_is_not_an_object_is_named_as_such():
+    assert (refused([]).field, refused(7).field) == ("body", "body")  # type: ignore[arg-type]
+    assert refused({"rewards": [[1]]}).field == "step"
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [
+        (b'{"step": 1, "rewards": [[NaN]]}', JSON),
+        (b'{"step": 1, "rewards": [[Infinity]]}', JSON),
+        (b'{"step": 1, "rewards": [[1e999]]}', JSON),
+        (b'{"step": 1, "rewards": [[1' + b"0" * 5000 + b"]]}", JSON),
+        (b'{"step": 1, "rewards": [[1]]', JSON),
+        (b'{"step": "\xff"}', JSON),
+        (b"", JSON),
+        (b"", MSGPACK),
+        (b"[" * 100_000, JSON),
+        (b"\x91" * 100_000, MSGPACK),
+        (b"\x81\xa4step\xa1\xff", MSGPACK),
+        (b"\x82\xa4step\xa1a\x81\x80\x01\x01", MSGPACK),
+        (b'{"step": 1, "rewards": [[1]]}', MSGPACK),
+    ],
+)
+def test_a_body_that_is_not_its_format_is_unreadable_and_quoted_in_part(body, media_type):
+    with pytest.raises(UnreadableInput, match=f"^body: must be {media_type}: ") as caught:
+        decode(body, media_type, StepReport)
+    assert caught.value.field == "body"
+    assert caught.value.value.startswith(repr(body[:5])[:-1])
+
+
+@pytest.mark.parametrize("depth", range(980, 1005))
+def test_nesting_near_the_recursion_limit_is_a_bad_input_like_any_other(depth):
+    for body, media_type in (
+        (b"[" * depth + b"]" * depth, JSON),
+        (b"\x91" * depth + b"\1", MSGPACK),
+    ):
+        with pytest.raises(InvalidInput):
+            decode(body, media_type, StepReport)
+
+
+@pytest.mark.parametrize("name", ["threshold", "acr", "virtual_mass_fraction", "advantage_abs_max"])
+@pytest.mark.parametrize("value", [NAN, INF, -INF, -0.1])
+def test_figures_that_json_could_not_keep_are_refused(name, value):
+    # msgpack can carry them; the record of the step is kept as JSON, which would turn them to null.
+    body = msgspec.msgpack.encode(REPORT | {"applied": APPLIED | {name: value}})
+    with pytest.raises(InvalidInput) as caught:
+        decode(body, MSGPACK, StepReport)
+    assert (caught.value.field, caught.value.value) == (f"applied.{name}", repr(value))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "field", "value"),
+    [
+        ([], "rewards", "[]"),
+        ([[1], []], "rewards[1]", "[]"),
+        (packed(0, 3), "rewards", "(0, 3)"),
+        (packed(3, 0), "rewards", "(3, 0)"),
+        (packed(0, 2**53), "rewards", f"(0, {2**53})"),
+        (packed(2, 2, data=bytes(31)), "rewards.data", "31"),
+        (packed(2, 2, dtype="<f4", data=bytes(32)), "rewards.data", "32"),
+    ],
+)
+def test_rewards_without_completions_or_with_the_wrong_number_of_bytes_are_refused(
+    rewards, field, value
+):
+    for name in ("rewards", "primary"):
+        matrices = {"rewards": [[1]]} | {name: rewards}
+        with pytest.raises(InvalidInput) as caught:
+            observation(StepReport(step=1, **matrices))
+        assert caught.value.field == field.replace("rewards", name)
+        assert caught.value.value == value
+
+
+@pytest.mark.parametrize(
+    "rewards",
+    [
+        packed(MAX_GROUPS + 1, 1),
+        packed(1, MAX_COMPLETIONS + 1),
+        packed(2**53, 2**53),
+        [[1.0]] * (MAX_GROUPS + 1),
+        [[1.0] * 2000] + [[1.0]] * 600,  # 601 * 2000 places once padded, though 2600 rewards
+    ],
+)
+def test_more_groups_or_places_than_allowed_are_too_large_before_anything_is_built(rewards):
+    with pytest.raises(InputTooLarge, match=f"^rewards: .* allowed are {MAX_GROUPS} and"):
+        observation(StepReport(step=1, rewards=rewards))
+
+
+def test_the_largest_allowed_report_is_taken():
+    shape = (MAX_GROUPS, MAX_COMPLETIONS // MAX_GROUPS)
+    assert observation(StepReport(step=1, rewards=pack(np.ones(shape)))).rewards.shape == shape
+
+
+def test_the_accuracy_component_needs_the_shape_of_the_rewards():
+    with pytest.raises(InvalidInput, match=r"^primary: .* rewards \(2, 2\); got \(2, 1\)$"):
+        observation(report(primary=[[1], [0]]))
+
+
+def test_infinite_rewards_are_taken_and_become_an_event_of_the_run():
+    sent = StepReport(step=1, rewards=pack(np.array([[1, INF, 1], [0, -INF, NAN]])))
+    state, figures, events = advance(RunState(settings=Settings()), observation(sent))
+    assert (state.counters.invalid_rewards, figures.num_groups, figures.acr) == (2, 1, 1.0)
+    assert "invalid_rewards" in [event.kind for event in events]
+
+
+@pytest.mark.parametrize("run_id", ["a", "7", "qwen-1.5b_grpo.2", "A" * 128])
+def test_a_run_id_of_safe_characters_is_taken(run_id):
+    assert check_run_id(run_id) == run_id
+    assert decode(json.dumps({"id": run_id}).encode(), JSON, CreateRun).id == run_id
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    [
+        *("", "a/b", "../a", ".a", "-a", "_a", "a b", "a:b", "{a}", "a%2fb", "a" * 129),
+        *("a\n", "\na", "a\n\n", "a\0", "a\N{ARABIC-INDIC DIGIT ONE}", "ä"),
+    ],
+)
+def test_a_run_id_of_other_characters_is_refused_everywhere(run_id):
+    with pytest.raises(InvalidInput, match=r"^id: ") as caught:
+        check_run_id(run_id)
+    error = refused({"id": run_id}, CreateRun)
+    assert (error.field, error.value) == ("id", caught.value.value)
+    assert caught.value.allowed == RUN_ID_WORDS
+    assert error.allowed.endswith(RUN_ID_WORDS)
+
+
+@given(st.text(max_size=5) | st.from_regex(r"[A-Za-z0-9._\-]{0,4}\s?"))
+def test_both_checks_of_a_run_id_agree(run_id):
+    def is_taken(check: Any, *arguments: Any) -> bool:
+        try:
+            check(*arguments)
+        except InvalidInput:
+            return False
+        return True
+
+    expected = (
+        0 < len(run_id) <= 128
+        and run_id.isascii()
+        and run_id[0].isalnum()
+        and all(character.isalnum() or character in "._-" for character in run_id)
+    )
+    assert is_taken(check_run_id, run_id) == expected
+    body = msgspec.msgpack.encode({"id": run_id})
+    assert is_taken(decode, body, MSGPACK, CreateRun) == expected
+
+
+@given(st.integers(0, 2**63 - 1), st.floats(0, 1))
+def test_published_settings_are_read_as_they_were(version, threshold):
+    settings = Settings(version=version, threshold=threshold)
+    assert decode_settings(msgspec.json.encode(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss_mask": "agpo"}, r"^settings: only fields this version knows; got \['loss_mask'\]"),
+        ({"memory": {"median": 0.5}}, r"^settings: only fields .* got \['median'\]"),
+        ({"threshold": 7}, r"^settings: threshold: must be a number in \[0, 1\]; got 7"),
+        ({"memory": 5}, r"^settings: Expected `object`, got `int` - at `\$.memory`"),
+    ],
+)
+def test_published_settings_that_this_version_cannot_follow_are_refused(changes, message):
+    with pytest.raises(InvalidInput, match=message):
+        decode_settings(json.dumps(asdict(Settings()) | changes).encode())
+
+
+def test_published_settings_that_are_not_json_are_unreadable():
+    with pytest.raises(UnreadableInput, match=r"^body: must be application/json"):
+        decode_settings(b"\x00")
