@@ -11,7 +11,7 @@ import sys
 import threading
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -28,6 +28,7 @@ from monitor_service.server import Endpoint, serve
 from monitor_service.wire import Problem, Run, RunList, SettingsView
 
 TIMEOUT_S = 10.0
+T = TypeVar("T")
 
 app = typer.Typer(
     help="Measure, show and steer advantage collapse in GRPO training.",
@@ -94,11 +95,11 @@ def serve_command(
 @app.command()
 def runs(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """List the runs, newest first."""
-    body = _request("GET", url, "/v1/runs")
+    body, listed = _request(RunList, "GET", url, "/v1/runs")
     if as_json:
-        print(body.decode())
+        print(body)
         return
-    found = msgspec.json.decode(body, type=RunList).runs
+    found = listed.runs
     if not found:
         out.print("No runs yet. `acr demo` makes one.")
         return
@@ -121,11 +122,12 @@ def set_command(
     """Change settings of a running trainer; in force from its next batch on."""
     actor = os.environ.get("USER") or os.environ.get("LOGNAME") or "acr"
     wanted = {"reason": reason, "actor": actor, **dict(map(_assignment, changes))}
-    body = _request("PATCH", url, f"/v1/runs/{quote(run, safe='')}/settings", wanted)
+    path = f"/v1/runs/{quote(run, safe='')}/settings"
+    body, view = _request(SettingsView, "PATCH", url, path, wanted)
     if as_json:
-        print(body.decode())
+        print(body)
         return
-    now = msgspec.json.decode(body, type=SettingsView).settings
+    now = view.settings
     shown = ", ".join(f"{name}={getattr(now, name)}" for name in TUNABLE if name in wanted)
     out.print(f"{run}: {shown}  [dim](version {now.version}, after step {now.through_step})[/]")
 
@@ -146,24 +148,29 @@ def _complain(text: str) -> None:
 
 
 def _end_with_standard_input() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: its lock, held by this thread, would abort the interpreter's shutdown.
+    while os.read(0, 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _request(method: str, url: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+def _request(
+    kind: type[T], method: str, url: str, path: str, body: dict[str, Any] | None = None
+) -> tuple[str, T]:
+    """The monitor's answer, as text and as a `kind`."""
     try:
         reply = httpx.request(method, url.rstrip("/") + path, json=body, timeout=TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         _complain(f"no monitor answers at {url}: {error}")
         raise typer.Exit(1) from error
-    if reply.is_error:
-        try:
-            text = msgspec.json.decode(reply.content, type=Problem).detail
-        except msgspec.DecodeError:
-            text = f"{url} answered {reply.status_code}"
-        _complain(text)
-        raise typer.Exit(1)
-    return reply.content
+    try:
+        if not reply.is_error:
+            return reply.text, msgspec.json.decode(reply.content, type=kind)
+        text = msgspec.json.decode(reply.content, type=Problem).detail
+    except msgspec.DecodeError:
+        text = f"what answers at {url} is not a monitor (status {reply.status_code})"
+    _complain(text)
+    raise typer.Exit(1)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

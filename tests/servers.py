@@ -166,10 +166,12 @@ class AcrServe:
     def start(self) -> None:
         """Start it and wait until it says that it is ready."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "monitor_service", "serve", "--json"]
+        command = [sys.executable, "-m", "monitor_service", "serve", "--json", "--with-parent"]
         command += ["--data-dir", str(self._data_dir), "--port", str(self._port), *self._options]
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
         assert self._process.stdout is not None
         readable, _, _ = select.select([self._process.stdout], [], [], PATIENCE_S)
         line = self._process.stdout.readline() if readable else b""
@@ -194,11 +196,9 @@ class AcrServe:
 
     def _end(self, signal: int) -> int:
         assert self._process is not None
-        assert self._process.stdout is not None
         self._process.send_signal(signal)
-        status = self._process.wait(PATIENCE_S)
-        self._process.stdout.close()
-        return status
+        with self._process:  # Closes the pipes.
+            return self._process.wait(PATIENCE_S)
 
     @property
     def _ready(self) -> Endpoint:

@@ -69,7 +69,10 @@ def test_the_same_content_has_one_digest_as_lists_or_packed_in_json_or_msgpack(c
     assert digest_of(content, MSGPACK) == expected
     assert digest_of(content | bytes_of, MSGPACK) == expected
     assert digest_of(content | bytes_of, JSON) == expected
-    assert digest_of(dict(reversed(content.items()))) == expected
+    reordered = dict(reversed(content.items()))
+    if "components" in content:
+        reordered["components"] = dict(reversed(content["components"].items()))
+    assert digest_of(reordered) == expected
 
 
 @given(contents, contents)

@@ -8,7 +8,7 @@ inside a group.
 import numpy as np
 import torch
 
-from monitor_service.engine.collapse import Matrix
+from monitor_service.engine.collapse import Matrix, usable
 from monitor_service.engine.plan import Plan
 
 
@@ -47,7 +47,8 @@ def apply(plan: Plan, rewards: Matrix, advantages: torch.Tensor, first_row: int)
     """
     rows = slice(first_row, first_row + len(advantages))
     width = rewards.shape[1]
-    values = np.where(np.isnan(rewards), 0.0, plan.advantages[:, None]).reshape(-1)[rows]
+    _, is_scored, _ = usable(rewards)
+    values = np.where(is_scored, plan.advantages[:, None], 0.0).reshape(-1)[rows]
     is_rewritten = np.repeat(plan.is_rewritten, width)[rows]
     return torch.where(
         torch.from_numpy(is_rewritten).to(advantages.device),

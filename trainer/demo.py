@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import httpx
 import msgspec
 import typer
+from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from monitor_service.wire import Run, StepPage, StepRecord
@@ -37,7 +39,7 @@ LOCKSTEP_S = 10.0
 """Each step waits for the settings that follow from the step before, so that a seed repeats."""
 STOP_TIMEOUT_S = 15.0
 _BARS = "▁▂▃▄▅▆▇█"
-_SPARK_WIDTH = 40
+_SPARK_WIDTH = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,8 @@ def _train(
     from trainer.grpo import GRPOTrainer
     from trainer.rewards.exact import exact_match_reward
 
+    # TRL and transformers disagree about names; nobody who runs a demo can act on it.
+    warnings.filterwarnings("ignore", category=FutureWarning)
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
     transformers.set_seed(seed)
@@ -215,10 +219,9 @@ def _port(wanted: int | None) -> int:
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description:14}"),
-        BarColumn(),
+        TextColumn("{task.description:13}"),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[note]}"),
         console=console,
     )
@@ -231,8 +234,8 @@ def _bar_callback(bars: Progress, bar: Any) -> Any:
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if logs and "acr" in logs:
                 note = (
-                    f"ACR {logs['acr']:.2f} (wrong {logs['acr_wrong']:.2f}, correct "
-                    f"{logs['acr_correct']:.2f})  threshold {logs['acr_threshold']:.3f}"
+                    f"ACR {logs['acr']:.2f} (wrong {logs['acr_wrong']:.2f}) "
+                    f"tau {logs['acr_threshold']:.3f}"
                 )
                 bars.update(bar, completed=state.global_step, note=note)
 
@@ -301,7 +304,7 @@ def _average(steps: Sequence[StepRecord]) -> dict[str, float | None]:
         "acr": mean([record.collapse.acr for record in steps]),
         "acr_wrong": mean([record.collapse.acr_wrong for record in steps]),
         "acr_correct": mean([record.collapse.acr_correct for record in steps]),
-        "acr_effective": mean([one.applied and one.applied.effective_acr for one in steps]),
+        "acr_effective": mean([one.applied.effective_acr for one in steps if one.applied]),
         "reward": mean([record.collapse.reward_mean for record in steps]),
         "entropy": mean([record.scalars.entropy for record in steps]),
     }
@@ -309,56 +312,58 @@ def _average(steps: Sequence[StepRecord]) -> dict[str, float | None]:
 
 def _table(outcome: Outcome, figures: dict[str, Any]) -> Table:
     early, late = figures["early"], figures["late"]
-    table = Table(title="The loop, as the monitor recorded it", title_justify="left", box=None)
-    for title in ("", f"steps {early['first_step']}-{early['last_step']}"):
-        table.add_column(title)
-    table.add_column(f"steps {late['first_step']}-{late['last_step']}")
+    table = Table(
+        title=f"{figures['steps']} steps, as the monitor recorded them",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+    )
+    table.add_column("", no_wrap=True)
+    for part in (early, late):
+        title = f"{part['first_step']}-{part['last_step']}"
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_column("over the run")
     thresholds, acr = figures["threshold_path"], figures["acr_path"]
 
-    def rate(name: str, over_run: str = "") -> None:
-        label = {"acr": "ACR", "acr_wrong": "  all wrong", "acr_correct": "  all correct"}
+    def rate(label: str, name: str, over_run: str = "") -> None:
         pair = ["-" if part[name] is None else f"{part[name]:.3f}" for part in (early, late)]
-        table.add_row(label.get(name, name.replace("acr_", "").replace("_", " ")), *pair, over_run)
+        table.add_row(label, *pair, over_run)
 
-    rate("acr", _spark(acr))
-    rate("acr_wrong", f"{figures['collapsed_wrong']} groups")
-    rate("acr_correct", f"{figures['collapsed_correct']} groups")
-    rate("acr_effective", "after injection; falls by construction")
-    rate("reward")
-    rate("entropy", "nats per token")
+    rate("ACR", "acr", _spark(acr))
+    rate("  all wrong", "acr_wrong", f"{figures['collapsed_wrong']} groups")
+    rate("  all correct", "acr_correct", f"{figures['collapsed_correct']} groups")
+    rate("  effective", "acr_effective", "after injection: falls by construction")
+    rate("reward", "reward")
+    rate("entropy, nats", "entropy")
     table.add_row("threshold", f"{thresholds[0]:.3f}", f"{thresholds[-1]:.3f}", _spark(thresholds))
     table.add_row(
         "injected",
-        f"{figures['injected_steps']} steps",
         "",
-        f"{figures['injected_wrong']} wrong + {figures['injected_correct']} correct groups",
+        "",
+        f"{figures['injected_wrong']} wrong, {figures['injected_correct']} correct groups "
+        f"in {figures['injected_steps']} steps",
     )
     versions, lag_ms = figures["applied_versions"], figures["lag_ms"]
     table.add_row(
         "settings applied",
         f"v{versions[0]}",
         f"v{versions[-1]}",
-        f"{len(set(versions))} versions in {figures['steps']} steps",
-    )
-    table.add_row(
-        "  arrived first by",
-        "",
-        "",
-        ", ".join(f"{k} {v}" for k, v in figures["settings_from"].items()),
+        f"{len(set(versions))} versions; first here by "
+        + ", ".join(f"{way} {count}" for way, count in sorted(figures["settings_from"].items())),
     )
     table.add_row(
         "loop lag",
+        "",
         f"{max(figures['lag_steps'])} steps",
-        "at most",
-        f"{lag_ms['p50']:.1f} ms median, {lag_ms['p99']:.1f} ms p99 (report sent -> settings held)",
+        f"at most; report sent to settings held: {lag_ms['p50']:.0f} ms median, "
+        f"{lag_ms['p99']:.0f} ms p99",
     )
-    error = figures["accuracy_standard_error"]
     table.add_row(
         "accuracy, greedy",
         f"{outcome.before.value:.3f}",
         f"{outcome.after.value:.3f}",
-        f"± {error:.3f} standard error, {outcome.after.num_problems} held-out problems",
+        f"before, after; ± {figures['accuracy_standard_error']:.3f} "
+        f"({outcome.after.num_problems} held-out problems)",
     )
     return table
 

@@ -78,7 +78,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     backend = Tokenizer(WordLevel(vocabulary, unk_token=UNK))
     backend.pre_tokenizer = Split(Regex("."), behavior="isolated")
     backend.decoder = Fuse()
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token=PAD,
         bos_token=BOS,
@@ -196,7 +196,7 @@ def greedy_accuracy(
     num_correct = 0
     for batch in dataset.iter(batch_size):
         encoded = tokenizer(batch["prompt"], padding=True, return_tensors="pt").to(model.device)
-        output = model.generate(  # type: ignore[misc]
+        output = model.generate(
             input_ids=encoded["input_ids"],
             attention_mask=encoded["attention_mask"],
             max_new_tokens=MAX_ANSWER_TOKENS,

@@ -6,8 +6,9 @@ The configuration follows TRL: one flat YAML mapping with the fields of `ScriptA
 """
 
 import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from datasets import Dataset
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from trainer import toy
+from trainer.client import MonitorUnreachable
 from trainer.config import GRPOConfig
 from trainer.data import PLACEHOLDER, load_prompts
 from trainer.grpo import GRPOTrainer
@@ -102,6 +104,15 @@ def parse(argv: Sequence[str]) -> tuple[ScriptArguments, GRPOConfig, ModelConfig
     return script, training, model
 
 
+def find_monitor(training: GRPOConfig, environ: Mapping[str, str]) -> None:
+    """Fill in where the monitor is from ACR_MONITOR_URL and ACR_REDIS_URL, unless it is given."""
+    if training.monitor_url is None:
+        training.monitor_url = environ.get("ACR_MONITOR_URL") or None
+        training.monitor_redis_url = (
+            training.monitor_redis_url or environ.get("ACR_REDIS_URL") or None
+        )
+
+
 def build_trainer(script: ScriptArguments, training: GRPOConfig, model: ModelConfig) -> GRPOTrainer:
     """Model, data and rewards put together, ready to train.
 
@@ -179,10 +190,14 @@ def main() -> None:
         sys.exit("usage: acr-train CONFIG.yaml [--key value ...]")
     try:
         script, training, model = parse(argv)
+        find_monitor(training, os.environ)
         trainer = build_trainer(script, training, model)
     except (OSError, ValueError) as error:
         sys.exit(f"acr-train: {error}")
-    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    except MonitorUnreachable as error:
+        sys.exit(f"acr-train: {error}")
     trainer.save_model(training.output_dir)
     logger.info("saved the model to %s", training.output_dir)
     trainer.end()

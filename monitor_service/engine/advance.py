@@ -49,8 +49,9 @@ class RunState:
     counters: Counters = Counters()
 
     def attempt_of(self, step: int) -> int:
-        """The attempt whose record of `step` counts: the newest that covers it."""
-        return next(attempt for attempt, after in reversed(self.attempts) if after < step)
+        """The attempt whose record of `step` counts: the newest that covers it, or the first."""
+        covering = (attempt for attempt, after in reversed(self.attempts) if after < step)
+        return next(covering, self.attempts[0][0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +266,8 @@ def _events(
                 data={"count": groups.num_invalid},
             )
         )
-    if source != state.settings.acr_source and not state.counters.steps:
+    is_first = groups.num_scored > 0 and state.settings.memory.num_groups == 0
+    if source != state.settings.acr_source and is_first:
         events.append(
             Event(
                 kind="acr_source_fallback",

@@ -218,7 +218,7 @@ def _inject(
             continue
         # One value per group size: all groups of a side and size share it, unless it is drawn.
         for size in np.unique(groups.sizes[members]).tolist():
-            k = num_virtual(size, acr, settings.alpha)
+            k = strategy.always_k or num_virtual(size, acr, settings.alpha)
             same = np.flatnonzero(members & (groups.sizes == size))
             for chunk in same[:, None] if strategy.is_random else [same]:
                 value = (

@@ -55,6 +55,7 @@ class Strategy:
     Attributes:
         correct: (K, rng) -> virtual rewards `[<=K]` for a group of ones.
         wrong: (K, anchor, rng) -> virtual rewards for a group of zeros.
+        always_k: how many virtual rewards it uses whatever K is; None follows K.
         ddof: 0 for the population std of the paper, 1 for the sample std.
         is_random: whether it draws from rng.
         uniform_batch_only: acts only when every group of the batch collapsed to the same side.
@@ -63,6 +64,7 @@ class Strategy:
 
     correct: Callable[[int, np.random.Generator | None], Matrix]
     wrong: Callable[[int, float, np.random.Generator | None], Matrix]
+    always_k: int | None = None
     ddof: int = 0
     is_random: bool = False
     uniform_batch_only: bool = False
@@ -115,12 +117,14 @@ STRATEGIES = MappingProxyType(
         "ngrpo_max": Strategy(
             correct=lambda k, rng: np.ones(1),
             wrong=lambda k, anchor, rng: np.ones(1),
+            always_k=1,
             ddof=1,
             source="NGRPO (arXiv 2509.18851), for collapsed groups only",
         ),
         "official_code": Strategy(
             correct=lambda k, rng: np.zeros(1),
             wrong=lambda k, anchor, rng: np.ones(1),
+            always_k=1,
             ddof=1,
             uniform_batch_only=True,
             source="the authors' repository, which differs from their paper",

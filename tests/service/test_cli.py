@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
 import pytest
 
 from monitor_service import cli
@@ -155,11 +156,32 @@ def test_without_a_monitor_it_names_the_address_with_status_1(acr, arguments, ur
     assert ended.err.startswith(f"acr: no monitor answers at {url}: ")
 
 
-def test_an_answer_from_something_else_is_not_taken_for_a_monitor(acr, url):
-    httpx.get(f"{url}/docs", trust_env=False).raise_for_status()
-    ended = acr("runs", "--url", f"{url}/docs")
+class Page(BaseHTTPRequestHandler):
+    """A web page, and HTML for an error: what a wrong address may lead to."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(("runs",), 200), (("set", "run", "alpha=0.4", "-r", "why"), 501)]
+)
+def test_what_is_no_monitor_is_not_taken_for_one(acr, monkeypatch, arguments, status):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        ended = acr(*arguments, "--url", address)
+        server.shutdown()
+        thread.join()
     assert (ended.status, ended.out) == (1, "")
-    assert "404" in ended.err or "Not Found" in ended.err
+    assert ended.err == f"acr: what answers at {address} is not a monitor (status {status})\n"
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ from monitor_service.engine.advance import RunState, advance
 from monitor_service.engine.settings import Settings
 from monitor_service.errors import (
     AttemptConflict,
+    Contention,
     InvalidInput,
     RevisionConflict,
     RunNotFound,
     StepConflict,
 )
 from monitor_service.monitor import Monitor
-from monitor_service.store.redis import RedisStore
+from monitor_service.store.redis import Outcome, RedisStore
 from monitor_service.wire import CreateRun, Run, observation, pack
 from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
 
@@ -181,6 +182,12 @@ async def test_a_change_from_an_outdated_revision_shows_who_was_faster(monitor):
     assert await monitor.run(run.id) == before
 
 
+async def test_a_change_from_a_revision_that_never_was_is_refused_too(monitor):
+    run = await started(monitor)
+    with pytest.raises(RevisionConflict, match=r"you saw revision 7, the settings are at 1$"):
+        await monitor.change(run.id, {"alpha": 0.6}, actor="bo", reason="x", if_revision=7)
+
+
 async def test_steps_do_not_outdate_a_persons_revision(monitor):
     run = await started(monitor)
     await monitor.report(run.id, report(1))
@@ -237,3 +244,25 @@ async def test_old_attempts_and_those_that_never_were_are_refused(monitor):
         with pytest.raises(AttemptConflict, match=f"attempt {attempt}; the run is at attempt 2"):
             await monitor.report(run.id, report(2, attempt=attempt))
     assert await monitor.run(run.id) == before
+
+
+class AlwaysLate(RedisStore):
+    """A store in which another writer is always faster."""
+
+    async def commit(self, *_args, **_kwargs) -> Outcome:
+        return "moved"
+
+
+async def test_a_writer_that_loses_every_race_gives_up_and_says_so(monitor, redis_url):
+    run = await started(monitor)
+    late = AlwaysLate(redis_url)
+    loser = Monitor(late, ticking())
+    for attempt in (
+        loser.report(run.id, report(1)),
+        loser.change(run.id, {"alpha": 0.4}, actor="ana", reason="why"),
+        loser.create(CreateRun(id=new_run_id())),
+    ):
+        with pytest.raises(Contention, match="too many writers"):
+            await attempt
+    await late.close()
+    assert await monitor.run(run.id) == run

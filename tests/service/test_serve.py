@@ -106,13 +106,17 @@ def test_with_a_redis_of_its_own_it_needs_no_data_directory(redis_url, tmp_path)
         assert [path.name for path in (tmp_path / "data").iterdir()] == ["serve.log"]
 
 
-def test_people_are_told_the_addresses(folder):
-    command = [sys.executable, "-m", "monitor_service", "serve", "--port", "0", "--data-dir"]
+def test_people_are_told_the_addresses_and_a_parent_that_ends_takes_it_along(folder):
     data_dir = folder / "[red]"  # Not a colour: a folder.
-    with subprocess.Popen([*command, str(data_dir)], stdout=PIPE, text=True) as process:
+    command = [sys.executable, "-m", "monitor_service", "serve", "--port", "0", "--with-parent"]
+    command += ["--data-dir", str(data_dir)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         first, second = process.stdout.readline(), process.stdout.readline()
-        process.terminate()
+        # As when the parent has died.
+        process.stdin.close()
+        assert process.wait(30) == 0
     url = msgspec.json.decode((data_dir / "monitor.json").read_bytes(), type=Endpoint).url
     assert first == f"ACR monitor at {url}  (API: {url}/docs)\n"
     assert second == f"  settings for trainers through unix://{folder}/%5Bred%5D/valkey.sock\n"

@@ -37,6 +37,13 @@ def test_collapsed_groups_get_the_plan_and_unscored_completions_zero() -> None:
     assert torch.equal(after[4:], before[4:])
 
 
+def test_an_infinite_reward_counts_as_unscored() -> None:
+    rewards = np.array([[1, 1, 1, np.inf]], dtype=float)
+    decided = plan(rewards, ALWAYS, step=1)
+    after = avspo.apply(decided, rewards, torch.full((4,), 9.0), 0)
+    assert after.tolist() == pytest.approx([decided.advantages[0]] * 3 + [0.0])
+
+
 @given(
     groups=st.lists(st.sampled_from(["right", "wrong", "mixed"]), min_size=1, max_size=6),
     width=st.integers(2, 5),
