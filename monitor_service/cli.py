@@ -25,7 +25,7 @@ from monitor_service import config as service_config
 from monitor_service.engine.settings import TUNABLE
 from monitor_service.errors import AcrError
 from monitor_service.server import Endpoint, serve
-from monitor_service.wire import Problem, Run, RunList, SettingsView
+from monitor_service.wire import DEFAULT_PORT, Problem, Run, RunList, SettingsView
 
 TIMEOUT_S = 10.0
 T = TypeVar("T")
@@ -43,7 +43,7 @@ Url = Annotated[
     typer.Option("--url", envvar="ACR_MONITOR_URL", help="Address of the monitor."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-DEFAULT_URL = f"http://127.0.0.1:{service_config.DEFAULT_PORT}"
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
 @app.command("serve")

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from monitor_service.errors import InvalidInput
+from monitor_service.wire import DEFAULT_PORT
 
-DEFAULT_PORT = 8400
 DEFAULT_MAX_BODY_BYTES = 33_554_432
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

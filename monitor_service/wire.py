@@ -20,7 +20,8 @@ from monitor_service.engine.settings import AcrSource, Mode, Settings
 from monitor_service.engine.smoothing import Memory
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
 
-SCHEMA = 1
+DEFAULT_PORT = 8400
+"""Where trainers and people look for a monitor on this machine."""
 MSGPACK = "application/msgpack"
 JSON = "application/json"
 MAX_GROUPS = 65_536

@@ -27,14 +27,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from monitor_service.wire import Run, StepPage, StepRecord
+from monitor_service.wire import DEFAULT_PORT, Run, StepPage, StepRecord
 
 if TYPE_CHECKING:
     from trainer.client import ClientStats
     from trainer.toy import Accuracy
 
 RUN_ID = "demo"
-DEFAULT_PORT = 8400
 LOCKSTEP_S = 10.0
 """Each step waits for the settings that follow from the step before, so that a seed repeats."""
 STOP_TIMEOUT_S = 15.0
@@ -369,8 +368,15 @@ def _table(outcome: Outcome, figures: dict[str, Any]) -> Table:
 
 
 def _spark(values: Sequence[float | None]) -> str:
-    """A line of bars over [0, 1], averaged down to a fixed width."""
+    """The path averaged down to a fixed width, as bars between its own extremes, which it names."""
     known = [value for value in values if value is not None]
+    if not known:
+        return "-"
     width = min(_SPARK_WIDTH, len(known))
-    parts = [known[i * len(known) // width : (i + 1) * len(known) // width] for i in range(width)]
-    return "".join(_BARS[min(7, int(8 * statistics.fmean(part)))] for part in parts)
+    means = [
+        statistics.fmean(known[i * len(known) // width : (i + 1) * len(known) // width])
+        for i in range(width)
+    ]
+    low, high = min(means), max(means)
+    bars = "".join(_BARS[int(7.999 * (mean - low) / (high - low or 1))] for mean in means)
+    return f"{bars} {low:.2f}-{high:.2f}"

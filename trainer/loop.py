@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from monitor_service.engine.collapse import Matrix, Outcome
+from monitor_service.engine.collapse import COLLAPSE_STD, Matrix, Outcome
 from monitor_service.engine.plan import Host, Plan, plan
+from monitor_service.engine.smoothing import MIN_GROUPS
 from monitor_service.wire import Applied, Component, Scalars, StepReport, pack
 from trainer.link import Held, MonitorLink
 
@@ -46,6 +47,7 @@ class ControlLoop:
         self._refusal = refusal
         self._step = 0
         self._held: Held | None = None
+        self._warned: set[str] = set()
 
     def start(self, after_step: int) -> None:
         """Training begins; `after_step` generation batches lie behind it."""
@@ -64,7 +66,11 @@ class ControlLoop:
 
     def decide(self, rewards: Matrix, primary: Matrix | None) -> Plan:
         """The plan for the batch: `[N, G]` rewards of all ranks, the same on every rank."""
-        return plan(rewards, self._now.settings, step=self._step, primary=primary, host=self._host)
+        settings = self._now.settings
+        decided = plan(rewards, settings, step=self._step, primary=primary, host=self._host)
+        if self._link and settings.mode == "active":
+            self._warn_once(decided, rewards if primary is None else primary)
+        return decided
 
     def report(
         self,
@@ -116,6 +122,28 @@ class ControlLoop:
             "acr_threshold": self._now.settings.threshold,
         }
         return {name: rate for name, rate in found.items() if rate is not None}
+
+    def _warn_once(self, decided: Plan, judged: Matrix) -> None:
+        """Say what keeps interventions from being what the configuration asked for."""
+        settings = self._now.settings
+        low, high = settings.reward_low, settings.reward_high
+        excess = max(np.nanmax(judged, initial=high) - high, low - np.nanmin(judged, initial=low))
+        found = {}
+        if excess > COLLAPSE_STD:
+            found["range"] = (
+                f"rewards lie outside [{low:g}, {high:g}], so groups that collapse there are never "
+                "injected; set reward_low and reward_high, or primary_reward"
+            )
+        if decided.acr_source != settings.acr_source:
+            found["source"] = (
+                f"{decided.groups.num_scored} scored groups a step are fewer than "
+                f"min_groups_per_unit={settings.min_groups_per_unit}: the smoothed ACR decides, "
+                f"once {MIN_GROUPS} groups were seen"
+            )
+        for name, text in found.items():
+            if name not in self._warned:
+                self._warned.add(name)
+                log.warning("step %d: %s", self._step, text)
 
     @property
     def _now(self) -> Held:

@@ -72,13 +72,12 @@ class EmbeddedValkey:
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock()
-        except OSError as error:
-            raise StartupError(f"data directory {self._data_dir}: {error}") from error
-        try:
             self._spawn()
             self._await_ready()
-        except BaseException:
+        except BaseException as error:
             self.__exit__()
+            if isinstance(error, OSError):
+                raise StartupError(f"data directory {self._data_dir}: {error}") from error
             raise
         threading.Thread(target=self._revive, name="acr-valkey", daemon=True).start()
         return self
@@ -95,7 +94,10 @@ class EmbeddedValkey:
             self._lock_fd = None
 
     def _lock(self) -> None:
-        self._lock_fd = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        opened = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        # Out of the way of the supervisor, a shell, which uses descriptors below 10 for itself.
+        self._lock_fd = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, 10)
+        os.close(opened)
         deadline = time.monotonic() + self._lock_timeout_s
         while True:
             try:

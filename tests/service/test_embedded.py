@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import pytest
 import redis
@@ -88,6 +88,21 @@ def test_a_second_monitor_on_the_same_data_is_refused_and_the_first_goes_on(fold
             EmbeddedValkey(folder, lock_timeout_s=0.05),
         ):
             pass
+        assert answers(url)
+
+
+def test_while_the_server_of_a_killed_owner_still_ends_nobody_else_starts(folder):
+    with owner(folder) as (process, url):
+        pid = server_pid(url)
+        os.kill(pid, SIGSTOP)  # As slow as can be.
+        process.kill()
+        process.wait()
+    try:
+        with pytest.raises(StartupError), EmbeddedValkey(folder, lock_timeout_s=0.05):
+            pass
+    finally:
+        os.kill(pid, SIGCONT)
+    with embedded_valkey(folder) as url:
         assert answers(url)
 
 

@@ -177,11 +177,11 @@ async def test_every_written_version_of_the_settings_is_published_and_no_other(s
 async def test_the_state_at_a_step_is_that_after_the_newest_recorded_one_before(store):
     run = start = await created(store)
     after = {}
-    # 700 is further from 5 than one lookup reaches.
-    for step in (1, 2, 5, 700):
+    # A lookup reads 256 states: those of 699 to 444, then those of 443 to 188.
+    for step in (1, 2, 5, 443, 700):
         run = after[step] = await written(store, run, step)
-    wanted = {0: start, 1: after[1], 2: after[2], 4: after[2], 5: after[5], 699: after[5]}
-    wanted |= {700: after[700], 10_000: after[700]}
+    wanted = {0: start, 1: after[1], 2: after[2], 4: after[2], 5: after[5], 442: after[5]}
+    wanted |= {699: after[443], 700: after[700], 10_000: after[700]}
     assert {step: await store.state_at(run, step) for step in wanted} == {
         step: found.state for step, found in wanted.items()
     }
