@@ -9,8 +9,7 @@ from dashboards.promql import gauge, rate, ratio
 
 UID = "acr-run"
 
-# ACR above the first level for more than 50 steps is the monitor's stall rule; runs that spend
-# their first 100 steps above the second seldom end well.
+# Where the paper sees stalled runs, and where it sees runs that seldom end well.
 ACR_LEVELS = ((0.35, "orange"), (0.5, "red"))
 
 # A trainer that has heard nothing for 50 steps stops intervening and goes on as plain GRPO.
@@ -122,7 +121,7 @@ def _headline() -> list[stat.Panel]:
             panels.query(f"max({intervened}) / (max({steps}) > 0)").instant(),
             description="Share of the steps in the chosen time range on which at least one group "
             "got virtual samples. Always 100 %: the threshold no longer decides anything. Always "
-            "0 %: check the mode (shadow and off never act) and the settings lag.",
+            "0 %: check the mode and the settings lag.",
             unit="percentunit",
             thresholds=panels.levels((0.5, "orange"), (0.9, "red"), base="blue"),
         ),
@@ -137,7 +136,7 @@ def _headline() -> list[stat.Panel]:
         ),
         panels.stat_panel(
             "Since last report",
-            # Instant: over a range the last age of a run that has expired would look fresh.
+            # Instant: over a range the last age of a run that is gone would look fresh.
             panels.query(f"time() - {gauge('acr_last_report_timestamp_seconds')}").instant(),
             description="Age of the newest report. Longer than a few training steps means that "
             "the trainer has stopped, hangs or cannot reach the monitor; it keeps its reports and "
@@ -183,7 +182,7 @@ def _collapse() -> list[timeseries.Panel]:
             description="Raw ACR of the last step, of all steps in the interval, and smoothed "
             "over groups; effective ACR is what is left after injection. Steps above the dashed "
             "threshold are intervened on; shaded time is intervention. Smoothed ACR above 35 % "
-            "for more than 50 steps is a stall: see the split for the cause.",
+            "for long deserves a look at the split: it names the cause.",
             unit="percentunit",
             span=12,
             height=9,

@@ -25,6 +25,7 @@ from monitor_service import config as service_config
 from monitor_service.engine.settings import TUNABLE
 from monitor_service.errors import AcrError
 from monitor_service.server import Endpoint, serve
+from monitor_service.urls import without_password
 from monitor_service.wire import DEFAULT_PORT, Problem, Run, RunList, SettingsView
 
 TIMEOUT_S = 10.0
@@ -83,7 +84,7 @@ def serve_command(
         if as_json:
             print(msgspec.json.encode(endpoint).decode(), flush=True)
             return
-        safe_redis = escape(service_config.without_password(endpoint.redis_url))
+        safe_redis = escape(without_password(endpoint.redis_url))
         out.print(f"[bold]ACR monitor[/] at {endpoint.url}  (API: {endpoint.url}/docs)")
         out.print(f"  settings for trainers through {safe_redis}", soft_wrap=True)
 

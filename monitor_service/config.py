@@ -1,13 +1,12 @@
 """Configuration of the service, from `ACR_*` variables; built once, by the composition root."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from monitor_service.errors import InvalidInput
+from monitor_service.urls import REDIS_SCHEMES, checked
 from monitor_service.wire import DEFAULT_PORT
 
 DEFAULT_MAX_BODY_BYTES = 33_554_432
@@ -34,12 +33,8 @@ class ServiceConfig:
             raise InvalidInput("port", self.port, "must be in [0, 65535]")
         if self.max_body_bytes < 1024:
             raise InvalidInput("max_body_bytes", self.max_body_bytes, "must be at least 1024")
-        if self.redis_url is not None and not _is_redis_url(self.redis_url):
-            raise InvalidInput(
-                "redis_url",
-                without_password(self.redis_url),
-                "must be redis://host:port/db, rediss://... or unix:///path",
-            )
+        if self.redis_url is not None:
+            checked("redis_url", self.redis_url, REDIS_SCHEMES)
         if self.host not in LOOPBACK and not self.insecure:
             raise InvalidInput(
                 "host",
@@ -47,24 +42,6 @@ class ServiceConfig:
                 "must be a loopback address, because the API has no authentication: put an "
                 "authenticating proxy in front, or say --insecure on a network you trust",
             )
-
-
-def without_password(url: str) -> str:
-    """A URL that may be shown and logged.
-
-    >>> without_password("redis://user:secret@host:6379/0")
-    'redis://host:6379/0'
-    """
-    return re.sub(r"://[^/].*@", "://", url)
-
-
-def _is_redis_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        place = parts.path if parts.scheme == "unix" else parts.hostname
-        return parts.scheme in ("redis", "rediss", "unix") and bool(place) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def from_environment(environ: Mapping[str, str]) -> ServiceConfig:

@@ -5,9 +5,7 @@ AcrError
 │   ├── UnreadableInput   not even parseable as the format it claims to be
 │   └── UnknownFormat     a format we do not read
 ├── InputTooLarge         more than a configured limit allows
-├── NotFound
-│   ├── RunNotFound
-│   └── StepNotFound
+├── RunNotFound           no run has this id
 ├── Conflict              valid, but contradicts what is recorded
 │   ├── StepConflict      the step is recorded with other content
 │   ├── AttemptConflict   the report belongs to an attempt that is no longer the newest
@@ -54,19 +52,11 @@ class InputTooLarge(AcrError):
     """The body or a count in it exceeds a limit."""
 
 
-class NotFound(AcrError):
-    """Something addressed by name does not exist."""
-
-
-class RunNotFound(NotFound):
+class RunNotFound(AcrError):
     """No run has this id; it has to be created first."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"no run {run_id!r}; create it first")
-
-
-class StepNotFound(NotFound):
-    """The run has no record of this step."""
 
 
 class Conflict(AcrError):

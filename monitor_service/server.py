@@ -15,11 +15,11 @@ import msgspec
 import uvicorn
 
 from monitor_service.api.app import create_app
-from monitor_service.config import ServiceConfig, without_password
+from monitor_service.config import ServiceConfig
 from monitor_service.errors import StartupError, StoreUnavailable
 from monitor_service.monitor import Monitor
-from monitor_service.store.embedded import EmbeddedValkey
 from monitor_service.store.redis import RedisStore
+from monitor_service.urls import without_password
 
 KEEP_ALIVE_S = 75
 """Trainers report every few seconds to minutes; reconnecting each time would be waste."""
@@ -53,6 +53,9 @@ def serve(config: ServiceConfig, on_ready: Callable[[Endpoint], None]) -> None:
         listener = stack.enter_context(listen(config))
         redis_url = config.redis_url
         if redis_url is None:
+            # Only here: the embedded server exists for Linux and macOS, Redis elsewhere too.
+            from monitor_service.store.embedded import EmbeddedValkey
+
             redis_url = stack.enter_context(EmbeddedValkey(config.data_dir)).url
         endpoint = Endpoint(url=_url(listener), redis_url=redis_url, pid=os.getpid())
         asyncio.run(_serve(config, listener, endpoint, on_ready))

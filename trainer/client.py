@@ -18,16 +18,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
-import redis
 
 from monitor_service.engine.settings import Settings, from_profile
-from monitor_service.errors import AcrError, InvalidInput
+from monitor_service.errors import AcrError
+from monitor_service.urls import HTTP_SCHEMES, REDIS_SCHEMES, checked, without_password
 from monitor_service.wire import (
     MSGPACK,
     Ack,
@@ -37,11 +37,9 @@ from monitor_service.wire import (
     StepReport,
     StepResult,
     check_run_id,
-    decode_settings,
-    settings_channel,
-    settings_key,
 )
 from trainer.link import Held
+from trainer.listener import FIRST_RETRY_S, LAST_RETRY_S, listen
 
 MAX_STALE_STEPS = 50
 """Steps that old settings stay in force without a word from the monitor."""
@@ -51,12 +49,7 @@ BATCH_REPORTS = 32
 REQUEST_TIMEOUT_S = 10.0
 START_TIMEOUT_S = 3.0
 CLOSE_TIMEOUT_S = 5.0
-FIRST_RETRY_S = 0.1
-LAST_RETRY_S = 5.0
-LISTEN_S = 0.5
-"""How long the listener waits before it looks whether it should end."""
 LAGS_KEPT = 10_000
-THREAD_PREFIX = "acr-client"
 
 log = logging.getLogger(__name__)
 
@@ -119,10 +112,11 @@ class MonitorClient:
             id=run_id, profile=profile, settings=dict(settings or {}), config=dict(config or {})
         )
         self._when_unreachable = when_unreachable
-        self._url = _checked("monitor_url", url, ("http", "https"))
+        self._url = checked("monitor_url", url, HTTP_SCHEMES)
+        self._shown_url = without_password(url)
         self._redis_url = redis_url
         if redis_url is not None:
-            _checked("monitor_redis_url", redis_url, ("redis", "rediss", "unix"))
+            checked("monitor_redis_url", redis_url, REDIS_SCHEMES)
         self._http = httpx.Client()
         self._changed = threading.Condition()
         self._queue: deque[StepReport] = deque()
@@ -158,20 +152,20 @@ class MonitorClient:
             self._announce(START_TIMEOUT_S)
         except (httpx.HTTPError, _Refused) as error:
             if self._when_unreachable == "fail":
-                raise MonitorUnreachable(f"no monitor at {self._url}: {error}") from error
+                raise MonitorUnreachable(f"no monitor at {self._shown_url}: {error}") from error
             log.warning(
                 "no monitor at %s (%s); training starts %s until one answers",
-                self._url,
+                self._shown_url,
                 error,
                 "as plain GRPO" if self._when_unreachable == "grpo" else "with its own settings",
             )
+        logging.getLogger("httpx").addFilter(self._is_not_ours)
         targets: list[Callable[[], None]] = [self._send_all]
         if self._redis_url:
-            targets.append(self._listen)
-        logging.getLogger("httpx").addFilter(_is_not_ours)
+            take = partial(self._offer, source="redis")
+            targets.append(partial(listen, self._redis_url, self.run_id, take, self._closing))
         self._threads = [
-            threading.Thread(target=target, name=THREAD_PREFIX + target.__name__, daemon=True)
-            for target in targets
+            threading.Thread(target=target, name="acr-client", daemon=True) for target in targets
         ]
         for thread in self._threads:
             thread.start()
@@ -230,6 +224,7 @@ class MonitorClient:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._threads = []
         self._http.close()
+        logging.getLogger("httpx").removeFilter(self._is_not_ours)
         atexit.unregister(self.close)
 
     def stats(self) -> ClientStats:
@@ -253,10 +248,12 @@ class MonitorClient:
                 most, retry_s = BATCH_REPORTS, FIRST_RETRY_S
                 continue
             except _Refused as error:
-                if error.status != 404:
+                if self._is_known and error.status != 404:
                     most = self._on_refusal(error, batch)
                     continue
+                # The run itself is unknown, or not wanted: nothing of the reports is to blame.
                 self._is_known = False
+                self._on_silence(error)
             except httpx.HTTPError as error:
                 self._on_silence(error)
             if self._closing.wait(retry_s):
@@ -282,13 +279,13 @@ class MonitorClient:
             self._attempt, self._is_known, self._is_connected = run.attempt, True, True
             # A monitor that lost its data counts versions from 1 again.
             self._held = None
-        self._offer(run.settings, "http")
+            self._offer(run.settings, "http")
 
     def _send(self, batch: list[StepReport]) -> None:
         reports = [msgspec.structs.replace(report, attempt=self._attempt) for report in batch]
         body = self._post(f"/v1/runs/{self.run_id}/steps", reports, REQUEST_TIMEOUT_S)
         if not self._is_connected:
-            log.info("the monitor at %s answers again", self._url)
+            log.info("the monitor at %s answers again", self._shown_url)
         ack = msgspec.json.decode(body, type=Ack)
         self._settle([result.status for result in ack.results], batch)
         self._offer(ack.settings, "http")
@@ -300,7 +297,7 @@ class MonitorClient:
             headers={"content-type": MSGPACK},
             timeout=timeout_s,
         )
-        if reply.status_code >= 500 or reply.status_code == 429:
+        if reply.status_code >= 500 or reply.status_code in _NOT_ABOUT_THE_BODY:
             reply.raise_for_status()
         if reply.is_error:
             raise _Refused(reply)
@@ -329,42 +326,16 @@ class MonitorClient:
         self._settle(statuses, batch)
         return BATCH_REPORTS
 
-    def _on_silence(self, error: httpx.HTTPError) -> None:
+    def _on_silence(self, error: Exception) -> None:
         with self._changed:
             was_connected, self._is_connected = self._is_connected, False
             self._changed.notify_all()
         if was_connected:
-            log.warning("the monitor at %s went away: %s", self._url, error)
+            log.warning("the monitor at %s went away: %s", self._shown_url, error)
 
-    def _listen(self) -> None:
-        """The listener thread: subscribe, read what is there, then take every publication."""
-        assert self._redis_url is not None
-        retry_s = FIRST_RETRY_S
-        while not self._closing.is_set():
-            try:
-                with (
-                    redis.Redis.from_url(self._redis_url) as connection,
-                    connection.pubsub(ignore_subscribe_messages=True) as subscription,
-                ):
-                    subscription.subscribe(settings_channel(self.run_id))
-                    self._receive(connection.get(settings_key(self.run_id)))
-                    retry_s = FIRST_RETRY_S
-                    while not self._closing.is_set():
-                        message = subscription.get_message(timeout=LISTEN_S)
-                        if message:
-                            self._receive(message["data"])
-            except (redis.RedisError, OSError) as error:
-                log.debug("no settings from Redis: %s", error)
-                self._closing.wait(retry_s)
-                retry_s = min(2 * retry_s, LAST_RETRY_S)
-
-    def _receive(self, payload: Any) -> None:
-        if payload is None:
-            return
-        try:
-            self._offer(decode_settings(payload), "redis")
-        except (msgspec.DecodeError, InvalidInput) as error:
-            log.warning("settings from Redis are unreadable, the ones held stay: %s", error)
+    def _is_not_ours(self, record: logging.LogRecord) -> bool:
+        """Httpx announces every request with its URL: noise at each step, and a password maybe."""
+        return self._url not in record.getMessage()
 
     def _offer(self, settings: Settings, source: Source) -> None:
         """Hold these settings if they are newer than the ones held."""
@@ -379,6 +350,10 @@ class MonitorClient:
             self._changed.notify_all()
 
 
+_NOT_ABOUT_THE_BODY = frozenset({401, 403, 407, 408, 425, 429})
+"""Statuses of proxies and limits: the report is fine, and is sent again."""
+
+
 class _Refused(Exception):
     """The monitor answered, and said no."""
 
@@ -390,17 +365,6 @@ class _Refused(Exception):
             problem = msgspec.json.decode(reply.content, type=Problem)
             self.results, text = problem.results or [], problem.detail
         super().__init__(text)
-
-
-def _is_not_ours(record: logging.LogRecord) -> bool:
-    """Httpx announces every request; a line per training step is noise."""
-    return not (record.threadName or "").startswith(THREAD_PREFIX)
-
-
-def _checked(field: str, url: str, schemes: tuple[str, ...]) -> str:
-    if urlsplit(url).scheme not in schemes:
-        raise InvalidInput(field, url, f"must begin with {' or '.join(schemes)}, then ://")
-    return url
 
 
 def _off(settings: Settings) -> Settings:

@@ -3,12 +3,16 @@
 `InProcessMonitor` runs the same engine inside the trainer: no service, no network, no history.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from monitor_service.engine.advance import RunState, advance
 from monitor_service.engine.settings import Settings
+from monitor_service.errors import InputTooLarge
 from monitor_service.wire import StepReport, observation
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +29,13 @@ class Held:
 
 
 class MonitorLink(Protocol):
-    """A monitor, as the trainer's rank 0 sees it. No method raises or blocks beyond its bound."""
+    """A monitor, as the trainer's rank 0 sees it; once started, no method raises."""
 
     def start(self, after_step: int) -> None:
-        """Announce that training continues after this step (0: from the beginning)."""
+        """Announce that training continues after this step (0: from the beginning).
+
+        The one place that may raise, when the caller asked for a monitor or nothing.
+        """
         ...
 
     def settings_for(self, step: int, wait_s: float) -> Held:
@@ -59,7 +66,11 @@ class InProcessMonitor:
         return Held(settings=self._state.settings)
 
     def submit(self, report: StepReport) -> bool:  # noqa: D102
-        self._state, _, _ = advance(self._state, observation(report))
+        try:
+            self._state, _, _ = advance(self._state, observation(report))
+        except InputTooLarge as error:
+            log.warning("step %d is not taken into account: %s", report.step, error)
+            return False
         return True
 
     def close(self) -> None:  # noqa: D102

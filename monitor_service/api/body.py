@@ -21,7 +21,8 @@ def monitor_of(request: Request) -> Monitor:
 
 async def read(request: Request, kind: type[T]) -> T:
     """The body as a `kind`, refused as soon as it is known to be too large."""
-    media_type = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    # Required, not assumed: a web page may send a body of no type here without asking first.
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in (JSON, MSGPACK):
         raise UnknownFormat("content-type", media_type, f"{JSON} or {MSGPACK}")
     most: int = request.app.state.max_body_bytes

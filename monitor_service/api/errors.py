@@ -21,7 +21,6 @@ STATUS = MappingProxyType(
         errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.InputTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         errors.RunNotFound: HTTPStatus.NOT_FOUND,
-        errors.StepNotFound: HTTPStatus.NOT_FOUND,
         errors.StepConflict: HTTPStatus.CONFLICT,
         errors.AttemptConflict: HTTPStatus.CONFLICT,
         errors.RevisionConflict: HTTPStatus.PRECONDITION_FAILED,

@@ -36,7 +36,7 @@ class Host:
 
     Attributes:
         scale: divide by the std of the group, of the batch, or not at all.
-        eps: reward units, above 0, added to the std.
+        eps: above 0, added to the std; on the unit reward scale where we divide by a group's own.
     """
 
     scale: Literal["group", "batch", "none"] = "group"

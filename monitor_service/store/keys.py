@@ -26,7 +26,7 @@ class RunKeys:
 
     @property
     def run(self) -> str:
-        """Hash: version, state, about, changed, last, last_report_at_s."""
+        """Hash: version, state, about, changed, last."""
         return self._key("run")
 
     @property

@@ -16,7 +16,7 @@ def report(step: int, rewards: Any = (MIXED, MIXED, WRONG, CORRECT), **fields: A
     return StepReport(step=step, rewards=groups, **fields)
 
 
-def body(step: int, **fields: Any) -> dict[str, Any]:
+def body(step: float, **fields: Any) -> dict[str, Any]:
     """The same as a client writes it."""
     return {"step": step, "rewards": [MIXED, MIXED, WRONG, CORRECT], **fields}
 

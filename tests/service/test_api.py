@@ -106,11 +106,11 @@ def test_a_list_of_packed_reports_is_taken_too(client, run_id):
     assert results(reply) == [(1, "recorded"), (2, "recorded")]
 
 
-def test_a_body_without_a_content_type_is_json(client, run_id):
+def test_a_body_without_a_content_type_is_refused_as_browsers_send_it_unasked(client, run_id):
     content = msgspec.json.encode(report(1))
     request = client.build_request("POST", f"/v1/runs/{run_id}/steps", content=content)
     assert "content-type" not in request.headers
-    assert client.send(request).status_code == 200
+    assert client.send(request).status_code == 415
 
 
 def test_history_is_paged(client, run_id):

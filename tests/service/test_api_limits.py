@@ -34,7 +34,8 @@ def connection(client: httpx.Client) -> socket.socket:
 
 
 def head(run_url: str, more: str) -> bytes:
-    return f"POST {run_url}/steps HTTP/1.1\r\nhost: x\r\n{more}\r\n\r\n".encode()
+    lines = [f"POST {run_url}/steps HTTP/1.1", "host: x", "content-type: application/json", more]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def test_an_announced_body_of_100_mb_is_413_before_any_of_it_is_sent(client, untouched):

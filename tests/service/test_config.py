@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor_service.config import ServiceConfig, from_environment, without_password
+from monitor_service.config import ServiceConfig, from_environment
 from monitor_service.errors import InvalidInput
+from monitor_service.urls import without_password
 
 
 def test_without_variables_it_is_a_private_monitor_with_its_own_store():

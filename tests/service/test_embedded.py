@@ -37,7 +37,7 @@ def owner(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
             process.kill()
 
 
-def client(url: str) -> "redis.Redis[bytes]":
+def client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url)
 
 

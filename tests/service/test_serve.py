@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import httpx
 import msgspec
@@ -37,7 +38,7 @@ def get(server: AcrServe, path: str) -> httpx.Response:
     return httpx.get(server.url + path, trust_env=False)
 
 
-def post(server: AcrServe, path: str, content: dict) -> httpx.Response:
+def post(server: AcrServe, path: str, content: dict[str, Any]) -> httpx.Response:
     return httpx.post(server.url + path, json=content, trust_env=False)
 
 

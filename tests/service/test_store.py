@@ -28,7 +28,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def server(url: str) -> Iterator["redis.Redis[bytes]"]:
+def server(url: str) -> Iterator[redis.Redis]:
     """The server itself, empty: what a look from outside finds in it."""
     with redis.Redis.from_url(url) as client:
         client.flushall()
@@ -36,7 +36,7 @@ def server(url: str) -> Iterator["redis.Redis[bytes]"]:
 
 
 @pytest.fixture
-async def store(url: str, server: "redis.Redis[bytes]") -> AsyncIterator[RedisStore]:
+async def store(url: str, server: redis.Redis) -> AsyncIterator[RedisStore]:
     opened = RedisStore(url)
     yield opened
     await opened.close()

@@ -1,0 +1,57 @@
+"""Settings from Redis: subscribe, read what is there, then take every publication.
+
+Runs in a thread of the client's and outlives any outage: it connects again, and the key holds
+what was published meanwhile.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from monitor_service.engine.settings import Settings
+from monitor_service.errors import InvalidInput
+from monitor_service.wire import decode_settings, settings_channel, settings_key
+
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 5.0
+POLL_S = 0.5
+"""How long to wait for a message before looking whether to end."""
+
+log = logging.getLogger(__name__)
+
+
+def listen(
+    redis_url: str, run_id: str, take: Callable[[Settings], None], closing: threading.Event
+) -> None:
+    """Hand every version of a run's settings to `take`, until `closing` is set."""
+    retry_s = FIRST_RETRY_S
+    while not closing.is_set():
+        try:
+            with (
+                redis.Redis.from_url(redis_url) as connection,
+                connection.pubsub(ignore_subscribe_messages=True) as subscription,
+            ):
+                subscription.subscribe(settings_channel(run_id))
+                # After the subscription, so that nothing falls between the two.
+                _receive(connection.get(settings_key(run_id)), take)
+                retry_s = FIRST_RETRY_S
+                while not closing.is_set():
+                    message = subscription.get_message(timeout=POLL_S)
+                    if message:
+                        _receive(message["data"], take)
+        except (redis.RedisError, OSError) as error:
+            log.debug("no settings from Redis: %s", error)
+            closing.wait(retry_s)
+            retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+
+def _receive(payload: Any, take: Callable[[Settings], None]) -> None:
+    if payload is None:
+        return
+    try:
+        take(decode_settings(payload))
+    except InvalidInput as error:
+        log.warning("settings from Redis are unreadable, the ones held stay: %s", error)
