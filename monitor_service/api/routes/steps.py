@@ -1,6 +1,7 @@
 """Steps: reports in, history out."""
 
 from http import HTTPStatus
+from typing import Literal
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -8,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 from monitor_service.api import errors
 from monitor_service.api.body import monitor_of, read, reply, whole_number
 from monitor_service.api.openapi import documented
+from monitor_service.engine.settings import Settings
 from monitor_service.errors import Conflict, InvalidInput
-from monitor_service.monitor import Monitor
 from monitor_service.wire import (
     MAX_REPORTS,
     Ack,
@@ -35,15 +36,26 @@ async def report_steps(run_id: str, request: Request) -> Response:
     reports: list[StepReport] = found if isinstance(found, list) else [found]
     if not 1 <= len(reports) <= MAX_REPORTS:
         raise InvalidInput("body", len(reports), f"must be 1 to {MAX_REPORTS} reports")
-    for report in reports:
-        observation(report)  # All of them are valid before the first is written.
+    if len(reports) > 1:
+        for report in reports:
+            observation(report)  # All of them are valid before the first is written.
     monitor = monitor_of(request)
-    outcomes = [await _reported(monitor, run_id, report) for report in reports]
-    results = [result for result, _ in outcomes]
-    conflict = next((error for _, error in outcomes if error), None)
+    results: list[StepResult] = []
+    conflict: Conflict | None = None
+    settings: Settings | None = None
+    for report in reports:
+        try:
+            is_new, settings = await monitor.report(run_id, report)
+        except Conflict as error:
+            conflict = conflict or error
+            results.append(StepResult(step=report.step, status="conflict", detail=str(error)))
+        else:
+            status: Literal["recorded", "duplicate"] = "recorded" if is_new else "duplicate"
+            results.append(StepResult(step=report.step, status=status))
     if conflict:
         return errors.response(msgspec.structs.replace(errors.problem(conflict), results=results))
-    return reply(Ack(results=results, settings=(await monitor.settings(run_id)).settings))
+    assert settings is not None
+    return reply(Ack(results=results, settings=settings))
 
 
 @router.get("", **documented(reply=StepPage, query=("from", "to", "limit")))
@@ -54,13 +66,3 @@ async def list_steps(run_id: str, request: Request) -> Response:
     limit = whole_number(request, "limit", PAGE_STEPS, low=1, high=PAGE_STEPS)
     page = await monitor_of(request).steps(run_id, first or 1, last, limit or PAGE_STEPS)
     return reply(page, HTTPStatus.OK)
-
-
-async def _reported(
-    monitor: Monitor, run_id: str, report: StepReport
-) -> tuple[StepResult, Conflict | None]:
-    try:
-        is_new, _ = await monitor.report(run_id, report)
-    except Conflict as error:
-        return StepResult(step=report.step, status="conflict", detail=str(error)), error
-    return StepResult(step=report.step, status="recorded" if is_new else "duplicate"), None
