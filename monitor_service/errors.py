@@ -11,7 +11,7 @@ AcrError
 │   ├── AttemptConflict   the report belongs to an attempt that is no longer the newest
 │   └── RevisionConflict  the settings were changed by someone else in between
 ├── Contention            the run moved under every retry; nothing was written, try again
-├── StoreUnavailable      Redis does not answer; nothing was written
+├── StoreUnavailable      Redis does not answer; nothing is half-written
 ├── StoreCorrupt          Redis holds something this version cannot read
 └── StartupError          the service cannot start as configured
 """
@@ -89,7 +89,11 @@ class Contention(AcrError):
 
 
 class StoreUnavailable(AcrError):
-    """Redis does not answer; nothing was written."""
+    """Redis does not answer.
+
+    What was asked happened whole or not at all; after a time-out nobody can say which, so repeat
+    it: a report that is repeated changes nothing.
+    """
 
 
 class StoreCorrupt(AcrError):

@@ -129,6 +129,8 @@ class MonitorClient:
         self._after_step = 0
         self._is_known = False
         self._is_connected = False
+        self._num_failures = 0
+        self._hurry = threading.Event()
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -147,6 +149,7 @@ class MonitorClient:
             self._handed_in_at.clear()
             self._held, self._after_step, self._is_known = None, after_step, False
         self._closing.clear()
+        self._hurry.clear()
         self._http = httpx.Client(base_url=self._url)
         try:
             self._announce(START_TIMEOUT_S)
@@ -211,12 +214,18 @@ class MonitorClient:
         return not is_full
 
     def close(self) -> None:
-        """Deliver what is queued, for at most `CLOSE_TIMEOUT_S`, and end the threads."""
+        """Deliver what is queued, for at most `CLOSE_TIMEOUT_S`, and end the threads.
+
+        Gives up sooner when the monitor does not answer.
+        """
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
         with self._changed:
+            # An attempt may be under way; the one after it has seen the monitor as it is now.
+            last_failure = self._num_failures + 2
+            self._hurry.set()
             if self._threads:
                 self._changed.wait_for(
-                    lambda: not self._queue or not self._is_connected, CLOSE_TIMEOUT_S
+                    lambda: not self._queue or self._num_failures >= last_failure, CLOSE_TIMEOUT_S
                 )
             self._closing.set()
             self._changed.notify_all()
@@ -256,8 +265,7 @@ class MonitorClient:
                 self._on_silence(error)
             except httpx.HTTPError as error:
                 self._on_silence(error)
-            if self._closing.wait(retry_s):
-                return
+            self._hurry.wait(retry_s)
             retry_s = min(2 * retry_s, LAST_RETRY_S)
 
     def _next_batch(self, most: int) -> list[StepReport]:
@@ -329,6 +337,7 @@ class MonitorClient:
     def _on_silence(self, error: Exception) -> None:
         with self._changed:
             was_connected, self._is_connected = self._is_connected, False
+            self._num_failures += 1
             self._changed.notify_all()
         if was_connected:
             log.warning("the monitor at %s went away: %s", self._shown_url, error)

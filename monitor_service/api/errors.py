@@ -73,6 +73,15 @@ def install(app: FastAPI) -> None:
             log.error("%s %s: %s", request.method, request.url.path, error)
         return response(found)
 
+    @app.exception_handler(Exception)
+    async def on_our_mistake(request: Request, error: Exception) -> Response:
+        # The server logs the traceback; it is nothing for a client.
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        detail = f"{request.method} {request.url.path}: a mistake of the monitor's, see its log"
+        return response(
+            Problem(type="about:blank", title=status.phrase, status=status, detail=detail)
+        )
+
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         status = HTTPStatus(error.status_code)

@@ -27,6 +27,7 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 LOCK_TIMEOUT_S = 10.0
 """A predecessor that was killed needs a moment to write its file and go."""
+LONGEST_REVIVAL_S = 5.0
 _POLL_S = 0.02
 _MAX_SOCKET_PATH = 100
 """Bytes; the kernel's limit is 108 on Linux and 104 on macOS."""
@@ -145,11 +146,15 @@ class EmbeddedValkey:
         raise StartupError("the embedded Valkey did not start:\n" + "\n".join(tail))
 
     def _revive(self) -> None:
-        """Start the server again when it dies by itself."""
+        """Start the server again when it dies by itself; slower when that happens at once."""
+        delay_s = _POLL_S
         while True:
             assert self._process is not None
+            began = time.monotonic()
             status = self._process.wait()
-            self._stopping.wait(timeout=_POLL_S)
+            has_lived = time.monotonic() - began > LONGEST_REVIVAL_S
+            delay_s = _POLL_S if has_lived else min(2 * delay_s, LONGEST_REVIVAL_S)
+            self._stopping.wait(delay_s)
             with self._changing:
                 if self._stopping.is_set():
                     return

@@ -4,6 +4,7 @@ A run's version is the version of its settings. The script compares it, so two r
 reports of one run never overwrite each other: the loser reads again. Driver errors end here.
 """
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from monitor_service.wire import Change, EventView, StepRecord
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 _STATES_PER_LOOKUP = 256
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Outcome = Literal["written", "duplicate", "conflict", "moved"]
@@ -94,14 +97,23 @@ class RedisStore:
         return _run(run_id, stored) if stored else None
 
     async def load_all(self) -> list[StoredRun]:
-        """Every run, newest first, in one round trip after the list of names."""
+        """Every run, newest first, in one round trip after the list of names.
+
+        A run this version cannot read is left out and logged: the others are none the worse.
+        """
         async with _translated():
             names = [name.decode() for name in await _answer(self._redis.zrevrange(RUNS, 0, -1))]
             pipeline = self._redis.pipeline(transaction=False)
             for name in names:
                 pipeline.hgetall(RunKeys(name).run)
             found = await pipeline.execute()
-        return [_run(name, stored) for name, stored in zip(names, found, strict=True) if stored]
+        runs = []
+        for name, stored in zip(names, found, strict=True):
+            try:
+                runs += [_run(name, stored)] if stored else []
+            except StoreCorrupt as error:
+                log.error("%s", error)
+        return runs
 
     async def announce(self, run_id: str, created_at_s: float) -> None:
         """Put the name on the list of runs, before the run itself exists."""

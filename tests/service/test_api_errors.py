@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import redis
 
 from monitor_service import errors
+from monitor_service.api.app import create_app
 from monitor_service.api.errors import NOT_FROM_REQUESTS, STATUS, problem
 from monitor_service.store.keys import RunKeys
 from monitor_service.wire import MAX_REPORTS, MSGPACK, RUN_ID_WORDS
@@ -274,3 +276,16 @@ def test_every_error_that_can_be_raised_has_a_status_or_never_meets_a_request():
 def test_a_problem_is_named_after_its_error():
     found = problem(errors.InvalidInput("alpha", 7, "less"))
     assert (found.type, found.field) == ("urn:acr:error:invalid-input", "alpha")
+
+
+async def test_a_mistake_of_ours_is_a_problem_too_and_shows_no_traceback():
+    class Broken:
+        async def runs(self):
+            raise RuntimeError("secret detail")
+
+    transport = httpx.ASGITransport(app=create_app(Broken()), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        reply = await client.get("/v1/runs")
+    assert reply.status_code == 500
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert "secret" not in reply.text

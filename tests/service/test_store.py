@@ -254,6 +254,14 @@ async def test_a_run_without_its_description_or_start_is_named_corrupt(store, se
         await store.load(RUN)
 
 
+async def test_a_corrupt_run_does_not_hide_the_others(store, server, caplog):
+    await created(store)
+    await store.announce("other", 2.0)
+    server.hset(RunKeys("other").run, "state", "junk")
+    assert [run.run_id for run in await store.load_all()] == [RUN]
+    assert "other" in caplog.text
+
+
 async def test_a_key_of_another_type_is_named_corrupt(store, server):
     server.set(KEYS.run, "mine")
     with pytest.raises(StoreCorrupt, match="WRONGTYPE"):

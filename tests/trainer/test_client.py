@@ -158,3 +158,26 @@ def test_a_waiting_step_waits_only_for_a_monitor_that_answers(monitor: AcrServe)
     # A wait of an hour would fail the test by its length.
     assert alone.settings_for(2, wait_s=3600.0).settings.mode == "off"
     alone.close()
+
+
+def test_closing_tries_once_more_for_a_monitor_that_has_come_back(folder: Path) -> None:
+    with acr_serve(folder) as server:
+        client = MonitorClient(server.url, run_id="back")
+        client.start()
+        server.kill9()
+        client.submit(report(1))
+        # The retries grow apart; wait for one that is seconds away from the next.
+        eventually(lambda: client._num_failures >= 5, "the sender has failed five times")
+        server.restart()
+        client.submit(report(2))
+        client.close()
+        assert client.stats().results == {"recorded": 2}
+
+
+def test_closing_does_not_wait_for_a_monitor_that_is_gone() -> None:
+    client = MonitorClient(NOBODY, run_id="gone")
+    client.start()
+    client.submit(report(1))
+    client.close()
+    assert client.stats().results == {}
+    assert client._num_failures >= 2
