@@ -34,7 +34,7 @@ def _metric_names(expr: promql_parser.Expr) -> set[str]:
     names: set[str] = set()
 
     def visit(node: promql_parser.Expr) -> bool:
-        if isinstance(node, promql_parser.VectorSelector):
+        if isinstance(node, promql_parser.VectorSelector) and node.name:
             names.add(node.name)
         return True
 

@@ -71,6 +71,7 @@ def test_every_decision_fits_its_group_and_every_figure_is_a_rate(groups, settin
     if found.acr is None:
         assert found.effective_acr is None
     else:
+        assert found.effective_acr is not None
         assert 0 <= found.effective_acr <= found.acr
     assert found.triggered or not found.is_injected.any()
 

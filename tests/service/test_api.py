@@ -116,7 +116,8 @@ def test_a_body_without_a_content_type_is_refused_as_browsers_send_it_unasked(cl
 def test_history_is_paged(client, run_id):
     post(client, run_id, *(body(step) for step in range(1, 6)))
     path = f"/v1/runs/{run_id}/steps"
-    pages, at = [], 1
+    pages: list[list[int]] = []
+    at: int | None = 1
     while at is not None:
         page = msgspec.json.decode(
             client.get(path, params={"from": at, "limit": 2}).content, type=StepPage

@@ -283,7 +283,8 @@ async def test_a_mistake_of_ours_is_a_problem_too_and_shows_no_traceback():
         async def runs(self):
             raise RuntimeError("secret detail")
 
-    transport = httpx.ASGITransport(app=create_app(Broken()), raise_app_exceptions=False)
+    app = create_app(Broken())  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         reply = await client.get("/v1/runs")
     assert reply.status_code == 500

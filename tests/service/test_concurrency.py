@@ -143,8 +143,10 @@ async def test_the_stored_state_is_the_fold_of_the_reports(redis_url, steps):
         await monitor.report(run_id, report(at, groups))
         run = await monitor.run(run_id)
         assert (run.settings, run.counters) == (state.settings, state.counters)
+        assert run.last is not None
         assert run.last.collapse == figures
     stored = await store.load(run_id)
+    assert stored is not None
     assert stored.state == expected[-1]
     assert [await store.state_at(stored, state.step) for state in expected] == expected
     await store.close()

@@ -80,6 +80,7 @@ def value(run: Run, name: str, **labels: str) -> float:
 
 def test_every_figure_of_a_run_is_there_with_its_value():
     run = full_run()
+    assert run.last is not None
     steps = {
         "acr_step": 4,
         "acr_attempt": 1,

@@ -78,6 +78,7 @@ async def test_what_a_person_set_stays_whatever_step_the_trainer_goes_back_to(mo
     await monitor.change(run.id, {"alpha": 0.3, "mode": "off"}, actor="ana", reason="why")
     again = await resumed(monitor, run, 1)
     assert (again.settings.alpha, again.settings.mode) == (0.3, "off")
+    assert again.changed is not None
     assert (again.settings.revision, again.changed.actor) == (2, "ana")
 
 

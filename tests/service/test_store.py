@@ -200,8 +200,8 @@ async def test_all_keys_of_a_run_share_one_cluster_slot(store, server):
     told = Event(kind="gap", step=2, message="", data={})
     await store.commit(run, replace(run, state=run.state), at_s=1.0, events=[told])
     found = {key for key in server.scan_iter() if key != RUNS.encode()}
-    named = {value for name, value in vars(RunKeys).items() if isinstance(value, property)}
-    keys = {prop.fget(KEYS) for prop in named}
+    named = [name for name, value in vars(RunKeys).items() if isinstance(value, property)]
+    keys = {getattr(KEYS, name) for name in named}
     assert {key.decode() for key in found} == keys - {KEYS.settings_channel}
     assert {key_slot(key.encode()) for key in keys} == {key_slot(RUN.encode())}
 
