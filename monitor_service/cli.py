@@ -162,14 +162,16 @@ def _request(
     try:
         reply = httpx.request(method, url.rstrip("/") + path, json=body, timeout=TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        _complain(f"no monitor answers at {url}: {error}")
+        _complain(f"no monitor answers at {without_password(url)}: {error}")
         raise typer.Exit(1) from error
     try:
         if not reply.is_error:
             return reply.text, msgspec.json.decode(reply.content, type=kind)
         text = msgspec.json.decode(reply.content, type=Problem).detail
     except msgspec.DecodeError:
-        text = f"what answers at {url} is not a monitor (status {reply.status_code})"
+        text = (
+            f"what answers at {without_password(url)} is not a monitor (status {reply.status_code})"
+        )
     _complain(text)
     raise typer.Exit(1)
 

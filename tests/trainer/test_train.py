@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trainer import train
+from trainer import toy, train
 
 TOY = Path(__file__).parents[2] / "examples" / "toy.yaml"
 
@@ -95,3 +95,37 @@ def test_the_program_trains_the_toy_and_saves_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "'acr'" in done.stdout
     assert (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.e2e
+def test_any_model_and_dataset_from_disk_are_trained(tmp_path: Path) -> None:
+    toy.make_model(seed=0).save_pretrained(tmp_path / "model")
+    toy.make_tokenizer().save_pretrained(tmp_path / "model")
+    rows = [{"q": f"{a}+1=", "a": f"so #### {a + 1}"} for a in range(16)]
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    config = written(
+        tmp_path,
+        model_name_or_path=str(tmp_path / "model"),
+        dataset_name=str(tmp_path / "data.jsonl"),
+        prompt_column="q",
+        answer_column="a",
+        answer_marker="####",
+        rewards=["exact_match", "box_accuracy"],
+        primary_reward="exact_match_reward",
+        per_device_train_batch_size=8,
+        num_generations=4,
+        max_completion_length=4,
+        max_steps=2,
+        logging_steps=1,
+        use_avspo=True,
+        gradient_checkpointing=False,
+    )
+    command = [sys.executable, "-m", "trainer.train", config]
+    environ = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=environ
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "rewards/box_accuracy_reward/mean" in done.stdout
+    assert "'acr_wrong': '1'" in done.stdout
+    assert (tmp_path / "out" / "model.safetensors").exists()
