@@ -153,7 +153,7 @@ class MonitorClient:
         self._http = httpx.Client(base_url=self._url)
         try:
             self._announce(START_TIMEOUT_S)
-        except (httpx.HTTPError, _Refused) as error:
+        except (httpx.HTTPError, msgspec.DecodeError, _Refused) as error:
             if self._when_unreachable == "fail":
                 raise MonitorUnreachable(f"no monitor at {self._shown_url}: {error}") from error
             log.warning(
@@ -263,7 +263,7 @@ class MonitorClient:
                 # The run itself is unknown, or not wanted: nothing of the reports is to blame.
                 self._is_known = False
                 self._on_silence(error)
-            except httpx.HTTPError as error:
+            except Exception as error:  # noqa: BLE001 - a dead thread would end the loop in silence
                 self._on_silence(error)
             self._hurry.wait(retry_s)
             retry_s = min(2 * retry_s, LAST_RETRY_S)
@@ -316,6 +316,9 @@ class MonitorClient:
         steps = {report.step for report in batch}
         with self._changed:
             self._results.update(statuses)
+            for report, status in zip(batch, statuses, strict=False):
+                if status not in ("recorded", "duplicate"):
+                    self._handed_in_at.pop(report.step, None)
             while self._queue and self._queue[0].step in steps:
                 self._queue.popleft()
             self._is_connected = True

@@ -1,3 +1,5 @@
+import http.server
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -181,3 +183,28 @@ def test_closing_does_not_wait_for_a_monitor_that_is_gone() -> None:
     client.close()
     assert client.stats().results == {}
     assert client._num_failures >= 2
+
+
+class Impostor(http.server.BaseHTTPRequestHandler):
+    """Something else that listens there: answers everything with a friendly page."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<h1>Welcome</h1>")
+
+    def log_message(self, *args: object) -> None: ...
+
+
+def test_an_answer_that_no_monitor_gives_ends_neither_training_nor_the_sender() -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Impostor) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = MonitorClient(f"http://127.0.0.1:{server.server_port}", run_id="r")
+        client.start()
+        assert client.settings_for(1).note == "no monitor yet: plain GRPO"
+        client.submit(report(1))
+        eventually(lambda: client._num_failures >= 2, "the sender goes on trying")
+        client.close()
+        server.shutdown()
+    assert client.stats().results == {}
