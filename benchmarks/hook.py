@@ -79,7 +79,7 @@ def hook(loop: ControlLoop, rewards: torch.Tensor, advantages: torch.Tensor, g: 
         decided,
         total,
         None,
-        components={"accuracy": rewards[:, 0].tolist()},
+        components={"accuracy": rewards[:, 0].numpy()},
         scalars=Scalars(),
         optimizer_step=0,
     )

@@ -75,9 +75,9 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
 
     def _close_the_loop(self, output: dict[str, Any]) -> None:
         """Decide about the batch, correct its advantages, log and report it."""
-        heard = self._rewards_heard
-        if heard is None:
+        if self._rewards_heard is None:
             raise compat.UnsupportedTrainer("TRL scored a batch without _calculate_rewards")
+        heard = self._rewards_heard.cpu()  # The one wait for the device; the rest is host work.
         rewards = avspo.total_rewards(heard, self.reward_weights, self.num_generations)
         primary = None
         if self._primary is not None:
@@ -95,8 +95,7 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
             rewards,
             primary,
             components={
-                name: heard[:, column].tolist()
-                for column, name in enumerate(self.reward_func_names)
+                name: heard[:, column].numpy() for column, name in enumerate(self.reward_func_names)
             },
             scalars=self._telemetry.scalars(self._metrics["train"]),
             optimizer_step=self.state.global_step,

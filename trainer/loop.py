@@ -5,10 +5,11 @@ are taken once, before it is generated, and shared, so that all ranks decide ali
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor_service.engine.collapse import COLLAPSE_STD, Matrix, Outcome
 from monitor_service.engine.plan import Host, Plan, plan
@@ -78,7 +79,7 @@ class ControlLoop:
         rewards: Matrix,
         primary: Matrix | None,
         *,
-        components: Mapping[str, Sequence[float]],
+        components: Mapping[str, npt.ArrayLike],
         scalars: Scalars,
         optimizer_step: int,
     ) -> None:
@@ -171,7 +172,7 @@ class ControlLoop:
         )
 
 
-def _component(values: Sequence[float]) -> Component:
+def _component(values: npt.ArrayLike) -> Component:
     scored = np.asarray(values, dtype=np.float64)
     scored = scored[np.isfinite(scored)]
     if not scored.size:
