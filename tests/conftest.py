@@ -1,5 +1,6 @@
 """Fixtures for every test: folders and servers."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from tests.servers import short_folder, stock_redis
 # Other work shares the machine: a slow example says nothing about the code.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+# Before anything loads torch, here or in a subprocess: the toy gains nothing from a second thread,
+# and processes that compete for cores spend minutes spinning.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

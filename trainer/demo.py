@@ -114,7 +114,8 @@ def _train(
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
     transformers.set_seed(seed)
-    torch.set_float32_matmul_precision("highest")
+    # So small a model gains nothing from a second thread, and two that compete for cores spin.
+    torch.set_num_threads(1)
     config = GRPOConfig(
         **toy.GRPO_DEFAULTS,
         output_dir=str(scratch / "trainer"),
