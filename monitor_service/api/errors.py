@@ -1,6 +1,7 @@
 """Domain errors -> problem+json. The one place that knows both the errors and HTTP."""
 
 import logging
+import re
 from http import HTTPStatus
 from types import MappingProxyType
 
@@ -41,7 +42,7 @@ def problem(error: errors.AcrError) -> Problem:
     """The description of an error for a client."""
     status = STATUS[type(error)]
     found = Problem(
-        type=f"urn:acr:error:{_kebab(type(error).__name__)}",
+        type=problem_type(type(error)),
         title=status.phrase,
         status=status,
         detail=str(error),
@@ -53,6 +54,11 @@ def problem(error: errors.AcrError) -> Problem:
     if isinstance(error, errors.RevisionConflict):
         found = msgspec.structs.replace(found, settings=error.settings)
     return found
+
+
+def problem_type(kind: type[errors.AcrError]) -> str:
+    """The stable name of a kind of error, such as `urn:acr:error:run-not-found`."""
+    return "urn:acr:error:" + re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
 
 
 def response(found: Problem) -> Response:
@@ -95,7 +101,3 @@ def install(app: FastAPI) -> None:
         )
         reply.headers.update(error.headers or {})
         return reply
-
-
-def _kebab(name: str) -> str:
-    return "".join("-" + char.lower() if char.isupper() else char for char in name).lstrip("-")
