@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from monitor_service.errors import StartupError
 from monitor_service.wire import DEFAULT_PORT, Run, StepPage, StepRecord
 
 if TYPE_CHECKING:
@@ -67,6 +69,10 @@ def demo(
     ] = None,
 ) -> None:
     """Watch the loop close: a monitor, a tiny model, real GRPO training."""
+    if missing := [name for name in ("torch", "trl", "datasets") if not find_spec(name)]:
+        raise StartupError(
+            f"the demo trains for real and lacks {', '.join(missing)}: install acr-monitor[train]"
+        )
     console = Console(stderr=True)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with tempfile.TemporaryDirectory(prefix="acr-demo-") as scratch:
@@ -94,15 +100,10 @@ def _train(
     scratch: Path,
     console: Console,
 ) -> Outcome:
-    try:
-        import datasets
-        import torch
-        import transformers
-    except ImportError as error:
-        raise typer.BadParameter(
-            f"the demo trains for real and needs the extra: pip install 'acr-monitor[train]' "
-            f"({error})"
-        ) from error
+    import datasets
+    import torch
+    import transformers
+
     from trainer import toy
     from trainer.client import MonitorClient
     from trainer.config import GRPOConfig
@@ -196,7 +197,7 @@ def _monitor(data_dir: Path, port: int) -> Iterator[tuple[str, str]]:
         line = process.stdout.readline()
         if not line:
             text = (data_dir / "monitor.log").read_text().strip().splitlines()[-1:]
-            raise typer.BadParameter(f"the monitor did not start: {' '.join(text)}")
+            raise StartupError(f"the monitor did not start: {' '.join(text)}")
         endpoint = json.loads(line)
         yield endpoint["url"], endpoint["redis_url"]
     finally:
