@@ -5,10 +5,12 @@ that way, so the service never imports it.
 """
 
 import logging
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -19,9 +21,10 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from monitor_service import config as service_config
+from monitor_service.__about__ import __version__
 from monitor_service.engine.settings import TUNABLE
 from monitor_service.errors import AcrError
 from monitor_service.server import Endpoint, serve
@@ -32,19 +35,49 @@ TIMEOUT_S = 10.0
 T = TypeVar("T")
 
 app = typer.Typer(
-    help="Measure, show and steer advantage collapse in GRPO training.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 out = Console()
 err = Console(stderr=True)
 
+
+def _address(url: str) -> str:
+    return (url if "://" in url else f"http://{url}").rstrip("/")
+
+
 Url = Annotated[
     str,
-    typer.Option("--url", envvar="ACR_MONITOR_URL", help="Address of the monitor."),
+    typer.Option(
+        "--url", envvar="ACR_MONITOR_URL", callback=_address, help="Address of the monitor."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+
+COLUMNS = (
+    *("run", "step", "attempt", "ACR", "wrong", "correct", "threshold", "mode", "injected"),
+    "last report",
+)
+LEFT_ALIGNED = {"run", "mode"}
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"acr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def acr(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Measure, show and steer advantage collapse in GRPO training."""
 
 
 @app.command("serve")
@@ -100,16 +133,24 @@ def runs(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     if as_json:
         print(body)
         return
-    found = listed.runs
-    if not found:
-        out.print("No runs yet. `acr demo` makes one.")
+    if not listed.runs:
+        train = "acr-train examples/toy.yaml --use_avspo true --monitor_url"
+        print(f"No runs yet. Train one: {train} {without_password(url)}")
         return
-    table = Table(box=None)
-    for title in ("run", "step", "ACR", "wrong", "correct", "threshold", "mode", "injected"):
-        table.add_column(title, justify="left" if title in ("run", "mode") else "right")
-    for run in found:
-        table.add_row(*_row(run))
-    out.print(table)
+    # Not a rich table: that fits the width by cutting ids, which people copy from here.
+    now_s = time.time()
+    rows = [COLUMNS, *(_row(run, now_s) for run in listed.runs)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    title, *lines = (
+        "  ".join(
+            cell.ljust(width) if name in LEFT_ALIGNED else cell.rjust(width)
+            for name, cell, width in zip(COLUMNS, row, widths, strict=True)
+        )
+        for row in rows
+    )
+    out.print(Text(title, style="bold"), soft_wrap=True)
+    for line in lines:
+        print(line)
 
 
 @app.command("set")
@@ -122,13 +163,19 @@ def set_command(
 ) -> None:
     """Change settings of a running trainer; in force from its next batch on."""
     actor = os.environ.get("USER") or os.environ.get("LOGNAME") or "acr"
-    wanted = {"reason": reason, "actor": actor, **dict(map(_assignment, changes))}
+    assigned = _assignments(changes)
+    wanted = {"reason": reason, "actor": actor, **assigned}
     path = f"/v1/runs/{quote(run, safe='')}/settings"
     body, view = _request(SettingsView, "PATCH", url, path, wanted)
+    now = view.settings
+    is_inside = now.threshold_low <= now.threshold <= now.threshold_high
+    if "threshold" in assigned and now.controller == "paper" and not is_inside:
+        bounds = f"[{now.threshold_low:g}, {now.threshold_high:g}]"
+        hint = f"hint: the paper controller keeps it in {bounds}; add controller=fixed to pin it"
+        err.print(hint, markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print(body)
         return
-    now = view.settings
     shown = ", ".join(f"{name}={getattr(now, name)}" for name in TUNABLE if name in wanted)
     out.print(f"{run}: {shown}  [dim](version {now.version}, after step {now.through_step})[/]")
 
@@ -160,14 +207,19 @@ def _request(
 ) -> tuple[str, T]:
     """The monitor's answer, as text and as a `kind`."""
     try:
-        reply = httpx.request(method, url.rstrip("/") + path, json=body, timeout=TIMEOUT_S)
+        reply = httpx.request(method, url + path, json=body, timeout=TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        _complain(f"no monitor answers at {without_password(url)}: {error}")
+        _complain(
+            f"no monitor answers at {without_password(url)}: {error}; start one with `acr serve`, "
+            "or say where with --url or ACR_MONITOR_URL"
+        )
         raise typer.Exit(1) from error
     try:
         if not reply.is_error:
             return reply.text, msgspec.json.decode(reply.content, type=kind)
-        text = msgspec.json.decode(reply.content, type=Problem).detail
+        problem = msgspec.json.decode(reply.content, type=Problem)
+        is_unknown = problem.type.endswith(":run-not-found")
+        text = problem.detail + (" (`acr runs` lists them)" if is_unknown else "")
     except msgspec.DecodeError:
         text = (
             f"what answers at {without_password(url)} is not a monitor (status {reply.status_code})"
@@ -176,22 +228,48 @@ def _request(
     raise typer.Exit(1)
 
 
-def _assignment(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise typer.BadParameter(f"{text!r} is not FIELD=VALUE")
+def _assignments(texts: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{text!r} is not FIELD=VALUE")
+        if name in ("reason", "actor"):
+            hint = "use --reason" if name == "reason" else "it is $USER"
+            raise typer.BadParameter(f"{name} is not a setting; {hint}")
+        if name in found:
+            raise typer.BadParameter(f"{name} is given twice")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    """JSON, else a number as people write it (`.3`), else the text itself."""
     try:
-        return name, msgspec.json.decode(value.encode())
+        return msgspec.json.decode(text.encode())
     except msgspec.DecodeError:
-        return name, value
+        pass
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _age(seconds: float) -> str:
+    for unit, length_s in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length_s:
+            return f"{int(seconds // length_s)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def _row(run: Run, now_s: float) -> tuple[str, ...]:
     figures = run.last.collapse if run.last else None
     injected = run.counters.injected_wrong + run.counters.injected_correct
     return (
         run.id,
         str(run.step),
+        str(run.attempt),
         *(
             "-" if rate is None else f"{rate:.2f}"
             for rate in (
@@ -201,4 +279,5 @@ def _row(run: Run) -> tuple[str, ...]:
         f"{run.settings.threshold:.3f}",
         run.settings.mode,
         str(injected),
+        "-" if run.last_report_at_s is None else _age(now_s - run.last_report_at_s),
     )

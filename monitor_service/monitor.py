@@ -63,13 +63,19 @@ class Monitor:
                 after = _started(wanted, fresh, now)
                 events = [_event("created", after.state, f"profile {wanted.profile}")]
                 await self._store.announce(wanted.id, now)
+            elif wanted.start_id and wanted.start_id in stored.state.start_ids:
+                # The same start again, its first answer lost: it keeps its attempt, even replaced.
+                return _view(stored, 1 + stored.state.start_ids.index(wanted.start_id)), False
             elif wanted.resume_from_step is None or (
-                stored.last is None and stored.state.step == wanted.resume_from_step
+                stored.last is None
+                and stored.state.step == wanted.resume_from_step
+                and not wanted.start_id
             ):
                 return _view(stored), False
             else:
                 earlier = await self._store.state_at(stored, wanted.resume_from_step)
-                after = replace(stored, state=resumed(stored.state, earlier))
+                after = replace(stored, state=resumed(stored.state, earlier, wanted.start_id))
+                after = _addressed(after)
                 message = f"attempt {after.state.attempt} continues after step {earlier.step}"
                 events = [_event("resumed", after.state, message)]
             if await self._store.commit(stored, after, at_s=now, events=events) == "written":
@@ -223,24 +229,34 @@ def _started(wanted: CreateRun, settings: Settings, now_s: float) -> StoredRun:
     # A trainer that resumes a run this store has never seen has no gap before its first step.
     after = wanted.resume_from_step or 0
     state = RunState(
-        settings=replace(settings, through_step=after), step=after, attempts=((1, after),)
+        settings=replace(settings, through_step=after),
+        step=after,
+        attempts=((1, after),),
+        start_ids=(wanted.start_id,),
     )
     about = About(created_at_s=now_s, config=wanted.config, tags=wanted.tags)
-    return StoredRun(run_id=wanted.id, state=state, about=about)
+    return _addressed(StoredRun(run_id=wanted.id, state=state, about=about))
+
+
+def _addressed(run: StoredRun) -> StoredRun:
+    """Name the life and the attempt of the run in its settings: trainers heed no others."""
+    session = f"{run.about.created_at_s:.6f}-{run.state.attempt}"
+    settings = replace(run.state.settings, session=session)
+    return replace(run, state=replace(run.state, settings=settings))
 
 
 def _event(kind: str, state: RunState, message: str) -> Event:
     return Event(kind=kind, step=state.step, message=message, data={"attempt": state.attempt})
 
 
-def _view(stored: StoredRun) -> Run:
+def _view(stored: StoredRun, attempt: int | None = None) -> Run:
     state, about = stored.state, stored.about
     return Run(
         id=stored.run_id,
         created_at_s=about.created_at_s,
         last_report_at_s=stored.last.at_s if stored.last else None,
         step=state.step,
-        attempt=state.attempt,
+        attempt=attempt or state.attempt,
         config=about.config,
         tags=about.tags,
         counters=state.counters,

@@ -57,13 +57,14 @@ class Component(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Scalars(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Figures of the newest finished optimizer step; absent where the trainer has none."""
+    """What the trainer measured last, when it scored the batch; absent where it has nothing."""
 
     entropy: float | None = None
-    """Nats per token."""
+    """Nats per token, of the newest finished optimizer step; so is `kl`."""
     kl: float | None = None
     """Nats per token, against the reference policy."""
     grad_norm: float | None = None
+    """Of the trainer's newest log line, a mean over its logging interval; so are the next two."""
     loss: float | None = None
     learning_rate: float | None = None
     clip_fraction: float | None = None
@@ -132,6 +133,8 @@ class CreateRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tags: dict[Name, Annotated[str, Meta(max_length=256)]] = {}
     resume_from_step: Count | None = None
     """The trainer continues after this step; a known run gets a new attempt."""
+    start_id: Annotated[str, Meta(max_length=64)] = ""
+    """Names this start of the trainer, so that a repeated request opens no second attempt."""
 
 
 class StepRecord(Struct, frozen=True, kw_only=True):
@@ -168,6 +171,7 @@ class Run(Struct, frozen=True, kw_only=True):
     last_report_at_s: float | None
     step: int
     attempt: int
+    """The newest; in the answer to a start, the one that this start was given."""
     config: dict[str, Any]
     tags: dict[str, str]
     counters: Counters
@@ -275,6 +279,10 @@ def decode_settings(payload: bytes) -> Settings:
     return settings
 
 
+ATTEMPT_CONFLICT = "urn:acr:error:attempt-conflict"
+"""Problem type of a report whose attempt another start has replaced."""
+
+
 def settings_key(run_id: str) -> str:
     """The Redis key of a run's newest settings. The braces keep a run in one Cluster slot."""
     return f"acr:{{{run_id}}}:settings"
@@ -312,6 +320,10 @@ def observation(report: StepReport) -> Observation:
             "primary", primary.shape, f"must have the shape of rewards {rewards.shape}"
         )
     applied = report.applied
+    if applied and applied.injected_wrong + applied.injected_correct > len(rewards):
+        injected = (applied.injected_wrong, applied.injected_correct)
+        allowed = f"at most {len(rewards)} together, the groups of the report"
+        raise InvalidInput("applied.injected_wrong, applied.injected_correct", injected, allowed)
     return Observation(
         step=report.step,
         rewards=rewards,

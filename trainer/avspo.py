@@ -22,7 +22,8 @@ def total_rewards(
     """
     rewards = rewards_BF.detach().to("cpu", torch.float64).numpy()
     weights = weights_F.detach().to("cpu", torch.float64).numpy()
-    total = np.nansum(rewards * weights, axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = np.nansum(rewards * weights, axis=1)
     total[np.isnan(rewards).all(axis=1)] = np.nan
     return np.asarray(total.reshape(-1, num_generations))
 

@@ -12,12 +12,12 @@ and counted when there are too many.
 
 import atexit
 import logging
+import secrets
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, Literal
@@ -25,21 +25,26 @@ from typing import Any, Literal
 import httpx
 import msgspec
 
-from monitor_service.engine.settings import Settings, from_profile
-from monitor_service.errors import AcrError
-from monitor_service.urls import HTTP_SCHEMES, REDIS_SCHEMES, checked, without_password
+from monitor_service.engine.settings import TUNABLE, Settings, from_profile
+from monitor_service.errors import InvalidInput
+from monitor_service.urls import HTTP_SCHEMES, checked
 from monitor_service.wire import (
-    MSGPACK,
+    ATTEMPT_CONFLICT,
     Ack,
     CreateRun,
-    Problem,
     Run,
     StepReport,
-    StepResult,
     check_run_id,
 )
-from trainer.link import Held
-from trainer.listener import FIRST_RETRY_S, LAST_RETRY_S, listen
+from trainer.link import (
+    WHEN_UNREACHABLE,
+    ClientStats,
+    Held,
+    MonitorUnreachable,
+    WhenUnreachable,
+)
+from trainer.listener import FIRST_RETRY_S, LAST_RETRY_S, connection, listen
+from trainer.transport import Refused, post
 
 MAX_STALE_STEPS = 50
 """Steps that old settings stay in force without a word from the monitor."""
@@ -53,28 +58,7 @@ LAGS_KEPT = 10_000
 
 log = logging.getLogger(__name__)
 
-WhenUnreachable = Literal["grpo", "hold", "fail"]
 Source = Literal["redis", "http"]
-
-
-class MonitorUnreachable(AcrError):
-    """No monitor answers at the start, and the caller chose to fail then."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientStats:
-    """What became of the reports, and how fast the loop closed.
-
-    Attributes:
-        results: reports by outcome: recorded, duplicate, conflict, rejected, dropped.
-        settings_from: versions of the settings by the way they arrived first: redis, http.
-        lags_s: seconds from handing in a report to holding settings that know it; the newest
-            `LAGS_KEPT`.
-    """
-
-    results: Mapping[str, int]
-    settings_from: Mapping[str, int]
-    lags_s: tuple[float, ...]
 
 
 class MonitorClient:
@@ -111,25 +95,30 @@ class MonitorClient:
         self._create = CreateRun(
             id=run_id, profile=profile, settings=dict(settings or {}), config=dict(config or {})
         )
+        if when_unreachable not in WHEN_UNREACHABLE:
+            allowed = f"one of {', '.join(WHEN_UNREACHABLE)}"
+            raise InvalidInput("when_unreachable", when_unreachable, allowed)
         self._when_unreachable = when_unreachable
-        self._url = checked("monitor_url", url, HTTP_SCHEMES)
-        self._shown_url = without_password(url)
-        self._redis_url = redis_url
-        if redis_url is not None:
-            checked("monitor_redis_url", redis_url, REDIS_SCHEMES)
-        self._http = httpx.Client()
+        checked("monitor_url", url, HTTP_SCHEMES)
+        parsed = httpx.URL(url)
+        self._url = parsed.copy_with(userinfo=b"")
+        self._auth = (parsed.username, parsed.password) if parsed.userinfo else None
+        self._redis = None if redis_url is None else connection(redis_url)
         self._changed = threading.Condition()
         self._queue: deque[StepReport] = deque()
-        self._held: Settings | None = None
-        self._attempt = 1
-        self._results: Counter[str] = Counter()
-        self._settings_from: Counter[str] = Counter()
         self._handed_in_at: dict[int, float] = {}
-        self._lags: deque[float] = deque(maxlen=LAGS_KEPT)
+        self._held: Settings | None = None
         self._after_step = 0
+        self._attempt = 1
         self._is_known = False
         self._is_connected = False
+        self._is_superseded = False
+        self._is_stale = False
+        self._failure: Exception | None = None
         self._num_failures = 0
+        self._results: Counter[str] = Counter()
+        self._settings_from: Counter[str] = Counter()
+        self._lags: deque[float] = deque(maxlen=LAGS_KEPT)
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -144,35 +133,48 @@ class MonitorClient:
             MonitorUnreachable: no monitor answers, and `when_unreachable` is fail.
         """
         self.close()
+        closing = threading.Event()
         with self._changed:
             self._queue.clear()
             self._handed_in_at.clear()
-            self._held, self._after_step, self._is_known = None, after_step, False
-        self._closing.clear()
+            self._held, self._after_step = None, after_step
+            self._is_known = self._is_connected = False
+            self._is_superseded = self._is_stale = False
+            self._closing = closing
+            failures = self._num_failures
         self._hurry.clear()
-        self._http = httpx.Client(base_url=self._url)
-        try:
-            self._announce(START_TIMEOUT_S)
-        except (httpx.HTTPError, msgspec.DecodeError, _Refused) as error:
-            if self._when_unreachable == "fail":
-                raise MonitorUnreachable(f"no monitor at {self._shown_url}: {error}") from error
-            log.warning(
-                "no monitor at %s (%s); training starts %s until one answers",
-                self._shown_url,
-                error,
-                "as plain GRPO" if self._when_unreachable == "grpo" else "with its own settings",
-            )
+        # A repeated announcement of this start must not look like another start.
+        self._create = msgspec.structs.replace(self._create, start_id=secrets.token_hex(8))
         logging.getLogger("httpx").addFilter(self._is_not_ours)
-        targets: list[Callable[[], None]] = [self._send_all]
-        if self._redis_url:
+        targets: list[Callable[[], None]] = [partial(self._send_all, closing)]
+        if self._redis:
             take = partial(self._offer, source="redis")
-            targets.append(partial(listen, self._redis_url, self.run_id, take, self._closing))
+            targets.append(partial(listen, self._redis, self.run_id, take, closing))
         self._threads = [
             threading.Thread(target=target, name="acr-client", daemon=True) for target in targets
         ]
         for thread in self._threads:
             thread.start()
         atexit.register(self.close)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_known or self._num_failures > failures, START_TIMEOUT_S
+            )
+            is_known, failure = self._is_known, self._failure
+        if not is_known:
+            self._miss(failure)
+
+    def _miss(self, failure: Exception | None) -> None:
+        reason = failure or f"no answer within {START_TIMEOUT_S:g} s"
+        if self._when_unreachable == "fail":
+            self.close()
+            raise MonitorUnreachable(f"no monitor at {self._url}: {reason}") from failure
+        log.warning(
+            "no monitor at %s (%s); training starts %s until one answers",
+            self._url,
+            reason,
+            "as plain GRPO" if self._when_unreachable == "grpo" else "with its own settings",
+        )
 
     def settings_for(self, step: int, wait_s: float = 0.0) -> Held:
         """The settings to apply at `step`: a variable read, unless `wait_s` asks to wait.
@@ -183,27 +185,44 @@ class MonitorClient:
         """
         with self._changed:
             if wait_s:
-                self._changed.wait_for(
-                    lambda: (
-                        not self._is_connected
-                        or (self._held is not None and self._held.through_step >= step - 1)
-                    ),
-                    timeout=wait_s,
-                )
+                self._changed.wait_for(lambda: not self._may_still_come(step), wait_s)
             held = self._held
+        if self._is_superseded:
+            note = "another start of the trainer took this run over: plain GRPO"
+            return Held(settings=_off(held or self._initial), note=note)
         if held is None:
             if self._when_unreachable == "hold":
                 return Held(settings=self._initial, note="no monitor yet: initial settings")
             return Held(settings=_off(self._initial), note="no monitor yet: plain GRPO")
-        stale = step - 1 - held.through_step
-        if stale > MAX_STALE_STEPS and held.mode != "off":
-            return Held(settings=_off(held), note=f"settings are {stale} steps old: plain GRPO")
+        age = step - 1 - held.through_step
+        was_stale, self._is_stale = self._is_stale, age > MAX_STALE_STEPS
+        if self._is_stale != was_stale:
+            log.warning(
+                "step %d: %s",
+                step,
+                f"settings are {age} steps old, interventions stop"
+                if self._is_stale
+                else "settings are fresh again",
+            )
+        if self._is_stale and held.mode != "off":
+            return Held(settings=_off(held), note=f"settings are {age} steps old: plain GRPO")
         return Held(settings=held)
+
+    def _may_still_come(self, step: int) -> bool:
+        """Whether waiting for the settings that follow from `step - 1` makes sense."""
+        if not self._is_connected or self._is_superseded:
+            return False
+        is_held = self._held is not None and self._held.through_step >= step - 1
+        # A report that was refused, or dropped, is answered by no settings.
+        return not is_held and step - 1 in self._handed_in_at
 
     def submit(self, report: StepReport) -> bool:
         """Queue a report. Never blocks, never raises; False when the queue dropped its oldest."""
         now = time.monotonic()
         with self._changed:
+            if self._is_superseded:
+                self._results["conflict"] += 1
+                return False
             is_full = len(self._queue) >= QUEUE_REPORTS
             if is_full:
                 self._handed_in_at.pop(self._queue.popleft().step, None)
@@ -231,8 +250,9 @@ class MonitorClient:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if self._threads and self._queue:
+            log.warning("%d reports were not delivered to %s", len(self._queue), self._url)
         self._threads = []
-        self._http.close()
         logging.getLogger("httpx").removeFilter(self._is_not_ours)
         atexit.unregister(self.close)
 
@@ -245,71 +265,75 @@ class MonitorClient:
                 lags_s=tuple(self._lags),
             )
 
-    def _send_all(self) -> None:
+    def _send_all(self, closing: threading.Event) -> None:
         """The sender thread: the head of the queue leaves it only when its fate is known."""
         retry_s = FIRST_RETRY_S
         most = BATCH_REPORTS
-        while batch := self._next_batch(most):
-            try:
-                if not self._is_known:
-                    self._announce(REQUEST_TIMEOUT_S)
-                self._send(batch)
-                most, retry_s = BATCH_REPORTS, FIRST_RETRY_S
-                continue
-            except _Refused as error:
-                if self._is_known and error.status != 404:
-                    most = self._on_refusal(error, batch)
+        batch: list[StepReport] = []
+        with httpx.Client(base_url=self._url, auth=self._auth, timeout=REQUEST_TIMEOUT_S) as http:
+            while not closing.is_set():
+                try:
+                    if not self._is_known:
+                        self._announce(http, closing)
+                    if batch := self._next_batch(most, closing):
+                        self._send(http, batch, closing)
+                    most, retry_s = BATCH_REPORTS, FIRST_RETRY_S
                     continue
-                # The run itself is unknown, or not wanted: nothing of the reports is to blame.
-                self._is_known = False
-                self._on_silence(error)
-            except Exception as error:  # noqa: BLE001 - a dead thread would end the loop in silence
-                self._on_silence(error)
-            self._hurry.wait(retry_s)
-            retry_s = min(2 * retry_s, LAST_RETRY_S)
+                except Refused as error:
+                    if self._is_known and error.status != 404:
+                        most = self._on_refusal(error, batch)
+                        continue
+                    # The run itself is unknown, or not wanted: nothing of the reports is to blame.
+                    self._is_known = False
+                    self._on_silence(error)
+                except Exception as error:  # noqa: BLE001 - a dead thread would end the loop in silence
+                    self._on_silence(error)
+                self._hurry.wait(retry_s)
+                retry_s = min(2 * retry_s, LAST_RETRY_S)
 
-    def _next_batch(self, most: int) -> list[StepReport]:
+    def _next_batch(self, most: int, closing: threading.Event) -> list[StepReport]:
         """The oldest reports, waiting for one; empty when the client closes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing.is_set())
-            if self._closing.is_set():
-                return []
-            return list(islice(self._queue, most))
+            self._changed.wait_for(lambda: self._queue or closing.is_set())
+            return [] if closing.is_set() else list(islice(self._queue, most))
 
-    def _announce(self, timeout_s: float) -> None:
+    def _announce(self, http: httpx.Client, closing: threading.Event) -> None:
         """Create the run, or continue it after the newest step that is not reported yet."""
         with self._changed:
             after = self._queue[0].step - 1 if self._queue else self._after_step
         wanted = msgspec.structs.replace(self._create, resume_from_step=after)
-        body = self._post("/v1/runs", wanted, timeout_s)
-        run = msgspec.json.decode(body, type=Run)
+        run = msgspec.json.decode(post(http, "/v1/runs", wanted), type=Run)
+        if closing.is_set():
+            return
+        kept = [
+            f"{name}={getattr(run.settings, name)}"
+            for name in TUNABLE
+            if name != "threshold" and getattr(run.settings, name) != getattr(self._initial, name)
+        ]
+        log.info("run %s, attempt %d, at %s", self.run_id, run.attempt, self._url)
+        if kept:
+            log.warning(
+                "run %s is known at %s and keeps its settings: %s; another run_id starts afresh",
+                self.run_id,
+                self._url,
+                ", ".join(kept),
+            )
         with self._changed:
             self._attempt, self._is_known, self._is_connected = run.attempt, True, True
             # A monitor that lost its data counts versions from 1 again.
             self._held = None
             self._offer(run.settings, "http")
+            self._changed.notify_all()
 
-    def _send(self, batch: list[StepReport]) -> None:
+    def _send(self, http: httpx.Client, batch: list[StepReport], closing: threading.Event) -> None:
         reports = [msgspec.structs.replace(report, attempt=self._attempt) for report in batch]
-        body = self._post(f"/v1/runs/{self.run_id}/steps", reports, REQUEST_TIMEOUT_S)
+        ack = msgspec.json.decode(post(http, f"/v1/runs/{self.run_id}/steps", reports), type=Ack)
+        if closing.is_set():
+            return
         if not self._is_connected:
-            log.info("the monitor at %s answers again", self._shown_url)
-        ack = msgspec.json.decode(body, type=Ack)
+            log.warning("the monitor at %s answers again", self._url)
         self._settle([result.status for result in ack.results], batch)
         self._offer(ack.settings, "http")
-
-    def _post(self, path: str, content: Any, timeout_s: float) -> bytes:
-        reply = self._http.post(
-            path,
-            content=msgspec.msgpack.encode(content),
-            headers={"content-type": MSGPACK},
-            timeout=timeout_s,
-        )
-        if reply.status_code >= 500 or reply.status_code in _NOT_ABOUT_THE_BODY:
-            reply.raise_for_status()
-        if reply.is_error:
-            raise _Refused(reply)
-        return reply.content
 
     def _settle(self, statuses: Sequence[str], batch: list[StepReport]) -> None:
         """Take the batch from the queue; its head may have been dropped meanwhile."""
@@ -324,7 +348,7 @@ class MonitorClient:
             self._is_connected = True
             self._changed.notify_all()
 
-    def _on_refusal(self, error: "_Refused", batch: list[StepReport]) -> int:
+    def _on_refusal(self, error: Refused, batch: list[StepReport]) -> int:
         """The monitor will not take these reports as they are; returns how many to send next."""
         if error.results:
             statuses: list[str] = [result.status for result in error.results]
@@ -334,49 +358,44 @@ class MonitorClient:
             statuses = ["rejected"]
         if not self._results["conflict"] + self._results["rejected"]:
             log.warning("the monitor refused a report, this is said once: %s", error)
+        self._is_superseded |= error.kind == ATTEMPT_CONFLICT
         self._settle(statuses, batch)
         return BATCH_REPORTS
 
     def _on_silence(self, error: Exception) -> None:
         with self._changed:
             was_connected, self._is_connected = self._is_connected, False
+            self._failure = error
             self._num_failures += 1
             self._changed.notify_all()
         if was_connected:
-            log.warning("the monitor at %s went away: %s", self._shown_url, error)
+            log.warning("the monitor at %s went away: %s", self._url, error)
 
     def _is_not_ours(self, record: logging.LogRecord) -> bool:
-        """Httpx announces every request with its URL: noise at each step, and a password maybe."""
-        return self._url not in record.getMessage()
+        """Httpx announces every request: noise at each step."""
+        return str(self._url).rstrip("/") not in record.getMessage()
 
     def _offer(self, settings: Settings, source: Source) -> None:
-        """Hold these settings if they are newer than the ones held."""
+        """Hold these settings if they are newer than the ones held.
+
+        Those from Redis only if they are of the run's life and attempt that the monitor announced:
+        the key may be another monitor's, or left over.
+        """
         now = time.monotonic()
         with self._changed:
-            if self._held is not None and settings.version <= self._held.version:
+            if self._held is None:
+                is_news = source == "http"
+            else:
+                is_news = settings.version > self._held.version and (
+                    source == "http" or settings.session == self._held.session
+                )
+            if not is_news:
                 return
             self._held = settings
             self._settings_from[source] += 1
             known = [step for step in self._handed_in_at if step <= settings.through_step]
             self._lags.extend(now - self._handed_in_at.pop(step) for step in known)
             self._changed.notify_all()
-
-
-_NOT_ABOUT_THE_BODY = frozenset({401, 403, 407, 408, 425, 429})
-"""Statuses of proxies and limits: the report is fine, and is sent again."""
-
-
-class _Refused(Exception):
-    """The monitor answered, and said no."""
-
-    def __init__(self, reply: httpx.Response) -> None:
-        self.status = reply.status_code
-        self.results: list[StepResult] = []
-        text = f"status {reply.status_code}"
-        with suppress(msgspec.DecodeError):
-            problem = msgspec.json.decode(reply.content, type=Problem)
-            self.results, text = problem.results or [], problem.detail
-        super().__init__(text)
 
 
 def _off(settings: Settings) -> Settings:

@@ -60,4 +60,6 @@ def primary_index(args: trl.GRPOConfig, names: list[str]) -> int | None:
         raise UnsupportedTrainer(
             f"primary_reward: must be one of {', '.join(names)}; got {wanted!r}"
         )
+    if names.count(wanted) > 1:
+        raise UnsupportedTrainer(f"primary_reward: {wanted!r} names several reward functions")
     return names.index(wanted)

@@ -1,12 +1,14 @@
 """`GRPOConfig`: TRL's, with the knobs of AVSPO and the address of the monitor."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import trl
 
 from monitor_service.engine.settings import Settings, from_profile
+from monitor_service.errors import InvalidInput
 from monitor_service.wire import check_run_id
+from trainer.link import WHEN_UNREACHABLE, WhenUnreachable
 
 NO_INTERVENTION = "grpo"
 
@@ -59,7 +61,7 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
         default=None,
         metadata=_help("Redis to receive settings from; None takes them from HTTP replies."),
     )
-    monitor_unreachable: Literal["grpo", "hold", "fail"] = field(
+    monitor_unreachable: WhenUnreachable = field(
         default="grpo",
         metadata=_help(
             "When no monitor answers at the start: train as plain GRPO until it does, hold the "
@@ -79,12 +81,33 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.initial_settings()
+        self._check()
         if self.run_id is not None:
             check_run_id(self.run_id)
         if not 0 <= self.settings_wait_s <= 60:
             raise ValueError(
                 f"settings_wait_s: must be in [0, 60] seconds; got {self.settings_wait_s}"
+            )
+
+    def _check(self) -> None:
+        """Refuse bad settings under the names they have here."""
+        names = {
+            "threshold": "acr_threshold_init",
+            "alpha": "virtual_sample_alpha",
+            "profile": "avspo_profile",
+        }
+        try:
+            intended = from_profile(self.avspo_profile, self.initial_changes())
+        except InvalidInput as error:
+            name = names.get(error.field, error.field)
+            raise InvalidInput(name, getattr(self, name), error.allowed) from error
+        if self.use_avspo and intended.mode == "off":
+            raise InvalidInput("avspo_profile", self.avspo_profile, "one that intervenes: paper")
+        if self.monitor_unreachable not in WHEN_UNREACHABLE:
+            raise InvalidInput(
+                "monitor_unreachable",
+                self.monitor_unreachable,
+                f"one of {', '.join(WHEN_UNREACHABLE)}",
             )
 
     @property

@@ -7,17 +7,20 @@ read back from the monitor. Importing this module is cheap: the heavy parts load
 
 import json
 import logging
+import math
+import os
+import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
@@ -28,11 +31,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from monitor_service.engine.settings import PROFILES
 from monitor_service.errors import StartupError
 from monitor_service.wire import DEFAULT_PORT, Run, StepPage, StepRecord
 
 if TYPE_CHECKING:
-    from trainer.client import ClientStats
+    from trainer.link import ClientStats
     from trainer.toy import Accuracy
 
 RUN_ID = "demo"
@@ -54,10 +58,18 @@ class Outcome:
     after: "Accuracy"
 
 
+def _known(profile: str) -> str:
+    if profile not in PROFILES:
+        raise typer.BadParameter(f"{profile!r} is not one of {', '.join(PROFILES)}")
+    return profile
+
+
 def demo(
     steps: Annotated[int, typer.Option(min=2, help="Generation batches to train.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Repeats the run exactly.")] = 0,
-    profile: Annotated[str, typer.Option(help="Settings to start from: paper or grpo.")] = "paper",
+    profile: Annotated[
+        str, typer.Option(callback=_known, help="Start as paper or grpo.")
+    ] = "paper",
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - prints them.")
     ] = None,
@@ -73,32 +85,44 @@ def demo(
         raise StartupError(
             f"the demo trains for real and lacks {', '.join(missing)}: install acr-monitor[train]"
         )
+    if json_file and json_file != "-":
+        _check_writable(Path(json_file))
     console = Console(stderr=True)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    with tempfile.TemporaryDirectory(prefix="acr-demo-") as scratch:
-        folder = data_dir or Path(scratch) / "monitor"
-        with _monitor(folder, _port(port)) as (url, redis_url):
-            console.print(f"[bold]Monitor[/] at {url}. While it trains, try in another terminal:")
-            console.print(f'  acr set {RUN_ID} threshold=0.3 --reason "trying it" --url {url}')
-            outcome = _train(url, redis_url, steps, seed, profile, Path(scratch), console)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with tempfile.TemporaryDirectory(prefix="acr-demo-") as scratch:
+            folder = data_dir or Path(scratch) / "monitor"
+            with _monitor(folder, _port(port)) as (url, redis_url):
+                console.print(f"[bold]Monitor[/] at {url}. Try in another terminal, as it trains:")
+                console.print(f'  acr set {RUN_ID} threshold=0.3 --reason "trying it" --url {url}')
+                outcome = _train(url, redis_url, steps, seed, profile, Path(scratch), console)
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        raise typer.Exit(128 + signal.SIGINT) from None
     figures = _figures(outcome, seed)
+    text = json.dumps(figures, indent=2) + "\n"
     if json_file == "-":
-        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+        sys.stdout.write(text)
         return
-    console.print(_table(outcome, figures))
+    out = Console()
+    with out.capture() as drawn:
+        out.print(_table(outcome, figures))
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in drawn.get().splitlines())
     if json_file:
-        Path(json_file).write_text(json.dumps(figures, indent=2) + "\n")
+        Path(json_file).write_text(text)
         console.print(f"Figures of every step in {json_file}")
 
 
+def _check_writable(file: Path) -> None:
+    """Refuse before minutes of training what could not be written after them."""
+    place = file if file.exists() else file.parent
+    if file.is_dir() or not file.parent.is_dir() or not os.access(place, os.W_OK):
+        raise StartupError(f"--json {file}: not a file that can be written in an existing folder")
+
+
 def _train(
-    url: str,
-    redis_url: str,
-    num_steps: int,
-    seed: int,
-    profile: str,
-    scratch: Path,
-    console: Console,
+    url: str, redis_url: str, steps: int, seed: int, profile: str, scratch: Path, console: Console
 ) -> Outcome:
     import datasets
     import torch
@@ -120,7 +144,7 @@ def _train(
     config = GRPOConfig(
         **toy.GRPO_DEFAULTS,
         output_dir=str(scratch / "trainer"),
-        max_steps=num_steps,
+        max_steps=steps,
         seed=seed,
         logging_steps=1,
         report_to=[],
@@ -145,7 +169,7 @@ def _train(
         when_unreachable="fail",
         config={"model": "toy", "task": "two-operand addition", "seed": seed},
     )
-    with _progress(console) as bars:
+    with closing(client), _progress(console) as bars:
         bar = bars.add_task("warm start", total=None, note="supervised, brief")
         toy.warm_start(
             model,
@@ -164,9 +188,7 @@ def _train(
             monitor=client,
         )
         trainer.remove_callback(transformers.PrinterCallback)
-        bar = bars.add_task(
-            "GRPO + AVSPO" if config.use_avspo else "GRPO", total=num_steps, note=""
-        )
+        bar = bars.add_task("GRPO + AVSPO" if config.use_avspo else "GRPO", total=steps, note="")
         trainer.add_callback(_bar_callback(bars, bar))
         trainer.train()
         after = toy.greedy_accuracy(model, tokenizer, held_out)
@@ -182,22 +204,25 @@ def _train(
 @contextmanager
 def _monitor(data_dir: Path, port: int) -> Iterator[tuple[str, str]]:
     """A monitor in its own process, which ends with ours; its URL and its Redis URL."""
-    data_dir.mkdir(parents=True, exist_ok=True)
     command = [
-        *(sys.executable, "-m", "monitor_service", "serve", "--with-parent", "--json"),
+        *(sys.executable, "-P", "-m", "monitor_service", "serve", "--with-parent", "--json"),
         *("--port", str(port), "--data-dir", str(data_dir)),
     ]
-    with (data_dir / "monitor.log").open("ab") as monitor_log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=monitor_log
-        )
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        monitor_log = (data_dir / "monitor.log").open("ab")
+    except OSError as error:
+        raise StartupError(f"--data-dir {data_dir}: {error.strerror}") from error
+    with monitor_log:
+        # In a group of its own: Ctrl-C is for the demo, which then ends the monitor in order.
+        process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=monitor_log, process_group=0)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
         if not line:
-            text = (data_dir / "monitor.log").read_text().strip().splitlines()[-1:]
-            raise StartupError(f"the monitor did not start: {' '.join(text)}")
+            text = " ".join((data_dir / "monitor.log").read_text().strip().splitlines()[-1:])
+            raise StartupError(f"the monitor did not start: {text.removeprefix('acr: ')}")
         endpoint = json.loads(line)
         yield endpoint["url"], endpoint["redis_url"]
     finally:
@@ -209,12 +234,10 @@ def _monitor(data_dir: Path, port: int) -> Iterator[tuple[str, str]]:
 def _port(wanted: int | None) -> int:
     if wanted is not None:
         return wanted
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", DEFAULT_PORT))
-        except OSError:
-            return 0
+    try:
+        socket.create_server(("127.0.0.1", DEFAULT_PORT)).close()
+    except OSError:
+        return 0
     return DEFAULT_PORT
 
 
@@ -247,8 +270,7 @@ def _history(url: str) -> list[StepRecord]:
     records: list[StepRecord] = []
     at: int | None = 1
     while at is not None:
-        body = _get(f"{url}/v1/runs/{RUN_ID}/steps?from={at}")
-        page = msgspec.json.decode(body, type=StepPage)
+        page = msgspec.json.decode(_get(f"{url}/v1/runs/{RUN_ID}/steps?from={at}"), type=StepPage)
         records += page.steps
         at = page.next_from
     return records
@@ -274,12 +296,10 @@ def _figures(outcome: Outcome, seed: int) -> dict[str, Any]:
         "threshold_path": [record.collapse.threshold for record in steps],
         "applied_versions": [one.settings_version for one in applied],
         "applied_thresholds": [one.threshold for one in applied],
-        "lag_steps": [
-            record.step - 1 - record.applied.through_step for record in steps if record.applied
-        ],
+        "lag_steps": [one.step - 1 - one.applied.through_step for one in steps if one.applied],
         "lag_ms": {
             "p50": statistics.median(lags_ms) if lags_ms else None,
-            "p99": lags_ms[int(0.99 * (len(lags_ms) - 1))] if lags_ms else None,
+            "p99": lags_ms[math.ceil(0.99 * len(lags_ms)) - 1] if lags_ms else None,
         },
         "injected_steps": outcome.run.counters.intervened_steps,
         "injected_wrong": outcome.run.counters.injected_wrong,
@@ -345,12 +365,13 @@ def _table(outcome: Outcome, figures: dict[str, Any]) -> Table:
         f"in {figures['injected_steps']} steps",
     )
     versions, lag_ms = figures["applied_versions"], figures["lag_ms"]
+    brought = figures["settings_from"]
     table.add_row(
         "settings applied",
         f"v{versions[0]}",
         f"v{versions[-1]}",
-        f"{len(set(versions))} versions; first here by "
-        + ", ".join(f"{way} {count}" for way, count in sorted(figures["settings_from"].items())),
+        f"{len(set(versions))} versions; of {sum(brought.values())} received, first by "
+        + ", ".join(f"{way} {count}" for way, count in sorted(brought.items())),
     )
     table.add_row(
         "loop lag",

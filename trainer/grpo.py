@@ -7,7 +7,9 @@ the first is overheard, and the second's result corrected, for the groups that t
 
 import logging
 import math
-import time
+import re
+import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 import trl
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 from monitor_service.engine.plan import Host
 from trainer import avspo, compat
@@ -48,19 +51,26 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         self._primary = compat.primary_index(self.args, self.reward_func_names)
         self._rewards_heard: torch.Tensor | None = None
         self._telemetry = Telemetry(self.args.temperature)
-        link = monitor or link_for(self.args)
+        link = None
+        if self.accelerator.is_main_process:
+            link = monitor or link_for(self.args)
         self.loop = ControlLoop(
-            link if self.accelerator.is_main_process else None,
+            link,
             share=self._share,
             host=Host(scale=self.args.scale_rewards),
             wait_s=self.args.settings_wait_s,
             refusal=refusal,
+            reward_names=self.reward_func_names,
         )
-        self.add_callback(_LoopCallback(self.loop, self._telemetry))
+        self.add_callback(
+            _LoopCallback(self.loop, self._telemetry, gathered=self._metrics["train"])
+        )
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self._rewards_heard = super()._calculate_rewards(*args, **kwargs)
-        return self._rewards_heard
+        rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
+        if self.model.training:
+            self._rewards_heard = rewards
+        return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
@@ -82,6 +92,7 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         primary = None
         if self._primary is not None:
             primary = avspo.primary_rewards(heard, self._primary, self.num_generations)
+        self._telemetry.on_step(self._metrics["train"])
         plan = self.loop.decide(rewards, primary)
         if plan.is_rewritten.any():
             local = output["advantages"]
@@ -97,7 +108,7 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
             components={
                 name: heard[:, column].numpy() for column, name in enumerate(self.reward_func_names)
             },
-            scalars=self._telemetry.scalars(self._metrics["train"]),
+            scalars=self._telemetry.scalars(),
             optimizer_step=self.state.global_step,
         )
 
@@ -125,7 +136,7 @@ def link_for(args: GRPOConfig) -> MonitorLink:
         return InProcessMonitor(args.initial_settings())
     return MonitorClient(
         args.monitor_url,
-        run_id=args.run_id or f"{Path(args.output_dir).resolve().name}-{int(time.time())}",
+        run_id=args.run_id or made_up_run_id(args.output_dir),
         profile=args.initial_profile,
         settings=args.initial_changes(),
         redis_url=args.monitor_redis_url,
@@ -141,16 +152,34 @@ def link_for(args: GRPOConfig) -> MonitorLink:
     )
 
 
-class _LoopCallback(TrainerCallback):  # type: ignore[misc]
-    """Start and end of training, and TRL's log lines; callbacks see no rewards."""
+def made_up_run_id(output_dir: str) -> str:
+    """A name of its own for a run nobody named, after the folder it writes to."""
+    folder = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(output_dir).resolve().name).strip("-.")
+    return f"{folder[:64] or 'run'}-{secrets.token_hex(4)}"
 
-    def __init__(self, loop: ControlLoop, telemetry: Telemetry) -> None:
+
+class _LoopCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
+    """Start and end of training, TRL's log lines, and the batch counter in checkpoints."""
+
+    def __init__(
+        self, loop: ControlLoop, telemetry: Telemetry, gathered: Mapping[str, Sequence[float]]
+    ) -> None:
+        """`gathered` is what TRL collects between two log lines; it empties it in place."""
         self._loop = loop
         self._telemetry = telemetry
+        self._gathered = gathered
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        saved = state.stateful_callbacks.get(type(self).__name__) if state.global_step else None
+        if isinstance(saved, dict) and "step" in saved.get("attributes", {}):
+            self._loop.start(int(saved["attributes"]["step"]))
+            return
+        # A checkpoint that another trainer wrote: what its optimizer steps come to.
         micro_steps = state.global_step * args.gradient_accumulation_steps
         self._loop.start(math.ceil(micro_steps / (args.steps_per_generation * args.num_iterations)))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._telemetry.on_step(self._gathered)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
@@ -159,3 +188,7 @@ class _LoopCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._loop.close()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {}, "attributes": {"step": self._loop.step}}

@@ -4,13 +4,18 @@
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from monitor_service.engine.advance import RunState, advance
 from monitor_service.engine.settings import Settings
-from monitor_service.errors import InputTooLarge
+from monitor_service.errors import AcrError, InputTooLarge
 from monitor_service.wire import StepReport, observation
+
+WhenUnreachable = Literal["grpo", "hold", "fail"]
+WHEN_UNREACHABLE: tuple[WhenUnreachable, ...] = ("grpo", "hold", "fail")
+"""What to do while no monitor has answered yet: plain GRPO, the initial settings, or fail."""
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,26 @@ class Held:
 
     settings: Settings
     note: str | None = None
+
+
+class MonitorUnreachable(AcrError):
+    """No monitor answers at the start, and the caller chose to fail then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientStats:
+    """What became of the reports, and how fast the loop closed.
+
+    Attributes:
+        results: reports by outcome: recorded, duplicate, conflict, rejected, dropped.
+        settings_from: versions of the settings by the way they arrived first: redis, http.
+        lags_s: seconds from handing in a report to holding settings that know it; the newest
+            ten thousand.
+    """
+
+    results: Mapping[str, int]
+    settings_from: Mapping[str, int]
+    lags_s: tuple[float, ...]
 
 
 class MonitorLink(Protocol):

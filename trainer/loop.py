@@ -5,7 +5,7 @@ are taken once, before it is generated, and shared, so that all ranks decide ali
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +31,7 @@ class ControlLoop:
         host: Host,
         wait_s: float = 0.0,
         refusal: str | None = None,
+        reward_names: Sequence[str] = (),
     ) -> None:
         """A loop for one rank.
 
@@ -40,12 +41,14 @@ class ControlLoop:
             host: how the trainer normalises rewards.
             wait_s: bound of the wait for the newest settings, on rank 0.
             refusal: why nothing may be injected under the trainer's configuration.
+            reward_names: of the reward functions, for messages.
         """
         self._link = link
         self._share = share
         self._host = host
         self._wait_s = wait_s
         self._refusal = refusal
+        self._reward_names = ", ".join(reward_names)
         self._step = 0
         self._held: Held | None = None
         self._warned: set[str] = set()
@@ -130,12 +133,24 @@ class ControlLoop:
         low, high = settings.reward_low, settings.reward_high
         excess = max(np.nanmax(judged, initial=high) - high, low - np.nanmin(judged, initial=low))
         found = {}
+        groups = decided.groups
+        other = groups.count(Outcome.UNIFORM_OTHER)
+        remedy = (
+            f"set primary_reward to the one of {self._reward_names} that tells right from wrong"
+            if "," in self._reward_names
+            else "set reward_low and reward_high"
+        )
         if excess > COLLAPSE_STD:
             found["range"] = (
                 f"rewards lie outside [{low:g}, {high:g}], so groups that collapse there are never "
-                "injected; set reward_low and reward_high, or primary_reward"
+                f"injected; {remedy}"
             )
-        if decided.acr_source != settings.acr_source:
+        elif 2 * other > groups.num_collapsed:
+            found["other"] = (
+                f"{other} of {groups.num_collapsed} collapsed groups are neither wrong ({low:g}) "
+                f"nor right ({high:g}) and are never injected; {remedy}"
+            )
+        if groups.num_scored and decided.acr_source != settings.acr_source:
             found["source"] = (
                 f"{decided.groups.num_scored} scored groups a step are fewer than "
                 f"min_groups_per_unit={settings.min_groups_per_unit}: the smoothed ACR decides, "
@@ -145,6 +160,11 @@ class ControlLoop:
             if name not in self._warned:
                 self._warned.add(name)
                 log.warning("step %d: %s", self._step, text)
+
+    @property
+    def step(self) -> int:
+        """Generation batches taken through the loop, those before a resume included."""
+        return self._step
 
     @property
     def _now(self) -> Held:

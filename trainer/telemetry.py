@@ -1,7 +1,9 @@
 """TRL's own metrics -> the report's scalars. Names differ, meanings do not.
 
-Figures of the optimizer step (entropy, loss, ...) are of the newest finished one, because a batch
-is reported when it is scored, before it is trained on. Figures of completions are of the batch.
+A batch is reported when it is scored, before it is trained on: figures of the optimizer step
+(entropy, KL, clip fraction) are of the newest finished one, figures of completions of the batch.
+Loss, gradient norm and learning rate exist only in TRL's log lines, so they are of the newest line,
+a mean over `logging_steps`.
 """
 
 import math
@@ -10,13 +12,12 @@ from types import MappingProxyType
 
 from monitor_service.wire import Scalars
 
+_LOGGED_ONLY = ("grad_norm", "loss", "learning_rate")
+
 _NAMES: Mapping[str, str] = MappingProxyType(
     {
         "entropy": "entropy",
         "kl": "kl",
-        "grad_norm": "grad_norm",
-        "loss": "loss",
-        "learning_rate": "learning_rate",
         "clip_fraction": "clip_ratio/region_mean",
         "completion_length_mean": "completions/mean_length",
         "completion_length_max": "completions/max_length",
@@ -34,13 +35,21 @@ class Telemetry:
         self._newest: dict[str, float] = {"temperature": temperature}
 
     def on_log(self, logs: Mapping[str, object]) -> None:
-        """Take over what TRL logs; other keys and non-numbers are ignored."""
-        for field, name in _NAMES.items():
-            value = logs.get(name)
-            if isinstance(value, int | float) and not math.isnan(value):
-                self._newest[field] = float(value)
+        """Take over what only TRL's log line says."""
+        for field in _LOGGED_ONLY:
+            self._take(field, logs.get(field))
 
-    def scalars(self, pending: Mapping[str, Sequence[float]]) -> Scalars:
-        """The newest figures; `pending` is what TRL has gathered since its last log."""
-        self.on_log({name: values[-1] for name, values in pending.items() if values})
+    def on_step(self, gathered: Mapping[str, Sequence[float]]) -> None:
+        """Take over the newest of what TRL has gathered since its last log line."""
+        for field, name in _NAMES.items():
+            values = gathered.get(name)
+            if values:
+                self._take(field, values[-1])
+
+    def scalars(self) -> Scalars:
+        """The newest figures."""
         return Scalars(**self._newest)
+
+    def _take(self, field: str, value: object) -> None:
+        if isinstance(value, int | float) and not math.isnan(value):
+            self._newest[field] = float(value)

@@ -8,24 +8,30 @@ The configuration follows TRL: one flat YAML mapping with the fields of `ScriptA
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import trl
 import yaml
 from datasets import Dataset
+from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
 from trainer import toy
-from trainer.client import MonitorUnreachable
 from trainer.config import GRPOConfig
 from trainer.data import PLACEHOLDER, load_prompts
 from trainer.grpo import GRPOTrainer
+from trainer.link import MonitorUnreachable
 from trainer.rewards.exact import exact_match_reward
 from trainer.rewards.math import box_accuracy_reward
 
 TOY = "toy"
+INTERRUPTED = 130
+"""Status of a program that SIGINT ended, as shells count it."""
+USAGE = "usage: acr-train CONFIG.yaml [--key value ...]"
 
 REWARDS: dict[str, Callable[..., list[float | None]]] = {
     "box_accuracy": box_accuracy_reward,
@@ -77,6 +83,13 @@ PARTS = (ScriptArguments, GRPOConfig, ModelConfig)
 """Dataclasses whose fields are the keys of a configuration."""
 
 
+class _Parser(TrlParser):  # type: ignore[misc]
+    """TRL's, without the usage of some two hundred options before each error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
 def parse(argv: Sequence[str]) -> tuple[ScriptArguments, GRPOConfig, ModelConfig]:
     """Configuration from a file and the command line.
 
@@ -98,10 +111,49 @@ def parse(argv: Sequence[str]) -> tuple[ScriptArguments, GRPOConfig, ModelConfig
     known = {"env", *(option.name for part in PARTS for option in fields(part))}
     if unknown := [str(key) for key in config if key not in known]:
         raise ValueError(f"unknown keys in {path}: {', '.join(unknown)}")
-    script, training, model = TrlParser(PARTS, prog="acr-train").parse_args_and_config(
-        ["--config", path, *options]
-    )
+    try:
+        script, training, model = _Parser(PARTS).parse_args_and_config(["--config", path, *options])
+    except TypeError as error:  # What YAML took for another type, compared in a __post_init__.
+        raise ValueError(f"a value in {path} has the wrong type: {error}") from error
     return script, training, model
+
+
+def help_text() -> str:
+    """Usage, and the keys that are ours; TRL documents the rest."""
+    theirs = {option.name for option in fields(trl.GRPOConfig)}
+    lines = [
+        USAGE,
+        "",
+        "Train with GRPO, watched and steered by the ACR monitor. A key stands in the file, or on",
+        "the command line, which wins. Every key of TRL's GRPOConfig and ModelConfig works too.",
+    ]
+    for part in (ScriptArguments, GRPOConfig):
+        lines += ["", f"{part.__name__}:"]
+        for option in fields(part):
+            if option.name not in theirs:
+                lines.append(f"  --{option.name}")
+                lines += textwrap.wrap(
+                    option.metadata["help"], 90, initial_indent=" " * 6, subsequent_indent=" " * 6
+                )
+    return "\n".join(lines) + "\n"
+
+
+def check_checkpoint(training: GRPOConfig) -> None:
+    """Refuse to resume from nowhere, before anything is built.
+
+    Raises:
+        ValueError: `resume_from_checkpoint` is no folder, or true and there is no checkpoint.
+    """
+    wanted = training.resume_from_checkpoint
+    if isinstance(wanted, str) and not Path(wanted).is_dir():
+        raise ValueError(f"resume_from_checkpoint: no such folder: {wanted}")
+    if wanted is True and _last_checkpoint(training) is None:
+        raise ValueError(f"resume_from_checkpoint: no checkpoint in {training.output_dir}")
+
+
+def _last_checkpoint(training: GRPOConfig) -> str | None:
+    folder = training.output_dir
+    return get_last_checkpoint(folder) if Path(folder).is_dir() else None
 
 
 def find_monitor(training: GRPOConfig, environ: Mapping[str, str]) -> None:
@@ -186,21 +238,40 @@ def main() -> None:
     """Run the program; a mistake in the configuration ends it with one line and status 1."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     argv = sys.argv[1:]
+    if {"-h", "--help"} & set(argv):
+        sys.stdout.write(help_text())
+        return
     if not argv or argv[0].startswith("-"):
-        sys.exit("usage: acr-train CONFIG.yaml [--key value ...]")
+        _end(2, USAGE)
     try:
         script, training, model = parse(argv)
         find_monitor(training, os.environ)
+        check_checkpoint(training)
         trainer = build_trainer(script, training, model)
     except (OSError, ValueError) as error:
-        sys.exit(f"acr-train: {error}")
+        _end(1, f"acr-train: {' '.join(str(error).split())}")
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, "acr-train: interrupted before the first step")
     try:
         trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
     except MonitorUnreachable as error:
-        sys.exit(f"acr-train: {error}")
+        _end(1, f"acr-train: {error}")
+    except KeyboardInterrupt:
+        # Ends the progress bar, and delivers the reports that are still queued.
+        trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+        checkpoint, step = _last_checkpoint(training), trainer.state.global_step
+        how = f"continue with --resume_from_checkpoint {checkpoint}"
+        if checkpoint is None:
+            how = f"no checkpoint in {training.output_dir}"
+        _end(INTERRUPTED, f"acr-train: interrupted after optimizer step {step}; {how}")
     trainer.save_model(training.output_dir)
     logger.info("saved the model to %s", training.output_dir)
     trainer.end()
+
+
+def _end(status: int, text: str) -> NoReturn:
+    sys.stderr.write(f"{text}\n")
+    sys.exit(status)
 
 
 if __name__ == "__main__":

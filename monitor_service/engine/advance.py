@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from monitor_service.engine.collapse import Groups, Matrix, Outcome, RewardRange, judge
+from monitor_service.engine.collapse import (
+    DEGENERATE_SHARE,
+    Groups,
+    Matrix,
+    Outcome,
+    RewardRange,
+    judge,
+)
 from monitor_service.engine.controllers import CONTROLLERS, Bounds, Signal
 from monitor_service.engine.plan import decision_acr
 from monitor_service.engine.settings import AcrSource, Settings, changed
@@ -44,8 +51,14 @@ class RunState:
     """Grows each time the trainer starts again."""
     attempts: tuple[tuple[int, int], ...] = ((1, 0),)
     """(attempt, step it continued after): which attempt's record of a step counts."""
+    start_ids: tuple[str, ...] = ("",)
+    """What the trainer called the start that opened each attempt; "" when it said nothing."""
     mean_reward: float | None = None
     """Mean reward of the newest scored step."""
+    threshold_revision: int = 1
+    """Revision of the settings at which a person last set the threshold."""
+    reward_is_degenerate: bool = False
+    """Whether the newest scored step looked like a dead verifier."""
     counters: Counters = Counters()
 
     def attempt_of(self, step: int) -> int:
@@ -150,39 +163,48 @@ def advance(state: RunState, seen: Observation) -> tuple[RunState, StepFigures, 
         ),
         step=seen.step,
         mean_reward=state.mean_reward if groups.acr is None else groups.mean_reward,
+        reward_is_degenerate=(
+            state.reward_is_degenerate if groups.acr is None else groups.is_degenerate
+        ),
         counters=_counted(state.counters, groups, seen, missing),
     )
     figures = _figures(groups, seen, memory, acr, source, settings.threshold, threshold)
-    return advanced, figures, _events(state, seen, groups, source, missing)
+    return advanced, figures, _events(state, advanced, seen, groups, source)
 
 
 def with_changes(state: RunState, changes: Mapping[str, Any]) -> RunState:
     """A person's change of the settings: a new revision, published as a new version."""
     settings = changed(state.settings, changes)
+    revision = settings.revision + 1
     return replace(
         state,
-        settings=replace(settings, version=settings.version + 1, revision=settings.revision + 1),
+        settings=replace(settings, version=settings.version + 1, revision=revision),
+        threshold_revision=revision if "threshold" in changes else state.threshold_revision,
     )
 
 
-def resumed(newest: RunState, earlier: RunState) -> RunState:
-    """The run continued after an earlier step, as a new attempt.
+def resumed(newest: RunState, earlier: RunState, start_id: str = "") -> RunState:
+    """The run continued after an earlier step, as a new attempt that `start_id` opened.
 
     Statistics are those of the earlier step. What people set stays as it is now: a crash must not
-    undo a person's decision. An adaptive threshold is a statistic, a fixed one a decision.
+    undo a person's decision. The threshold is a decision when it is fixed, or when a person has
+    set it since; else it is a statistic.
     """
     now, then = newest.settings, earlier.settings
     attempt = newest.attempt + 1
+    is_decided = now.controller == "fixed" or newest.threshold_revision > earlier.threshold_revision
     return replace(
         earlier,
         attempt=attempt,
         attempts=(*newest.attempts, (attempt, earlier.step)),
+        start_ids=(*newest.start_ids, start_id),
+        threshold_revision=newest.threshold_revision,
         counters=newest.counters,
         settings=replace(
             now,
             version=now.version + 1,
             through_step=earlier.step,
-            threshold=now.threshold if now.controller == "fixed" else then.threshold,
+            threshold=now.threshold if is_decided else then.threshold,
             memory=then.memory,
         ),
     )
@@ -245,9 +267,10 @@ def _figures(
 
 
 def _events(
-    state: RunState, seen: Observation, groups: Groups, source: AcrSource, missing: int
+    state: RunState, after: RunState, seen: Observation, groups: Groups, source: AcrSource
 ) -> tuple[Event, ...]:
     events = []
+    missing = seen.step - state.step - 1
     if missing:
         events.append(
             Event(
@@ -264,6 +287,18 @@ def _events(
                 step=seen.step,
                 message=f"{groups.num_invalid} rewards were infinite or too large to use",
                 data={"count": groups.num_invalid},
+            )
+        )
+    if after.reward_is_degenerate and not state.reward_is_degenerate:
+        events.append(
+            Event(
+                kind="reward_degenerate",
+                step=seen.step,
+                message=(
+                    f"at least {DEGENERATE_SHARE:.0%} of the completions got one and the same "
+                    "reward: a dead verifier, or a batch far too hard or too easy"
+                ),
+                data={"reward_mean": groups.mean_reward},
             )
         )
     is_first = groups.num_scored > 0 and state.settings.memory.num_groups == 0

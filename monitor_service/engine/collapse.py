@@ -9,6 +9,7 @@ scored", which is also how groups of unequal size are padded.
 Left out: a relative tolerance for continuous reward models.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -27,6 +28,11 @@ tau; its appendix finds results unchanged from 1e-5 to 1e-7)."""
 
 REWARD_LIMIT = 1e12
 """Reward units. Magnitudes above this are treated like infinities: squares must stay finite."""
+
+DEGENERATE_SHARE = 0.95
+"""Share of a step's completions with one and the same reward from which it looks broken."""
+
+DEGENERATE_MIN_COMPLETIONS = 64
 
 SUCCESS_LOW = 0.01
 """Fraction of the reward range up to which a completion counts as wrong."""
@@ -75,6 +81,8 @@ class Groups:
         means: `[N]` mean reward; NaN where nothing was scored.
         stds: `[N]` population std; NaN where nothing was scored.
         num_invalid: rewards that were infinite or beyond `REWARD_LIMIT`, counted as unscored.
+        rewards: `[N, G]` what the policy is trained on; NaN where unscored.
+        judged: `[N, G]` what tells right from wrong: the primary rewards, or the same.
     """
 
     outcomes: npt.NDArray[np.int8]
@@ -82,6 +90,8 @@ class Groups:
     means: Matrix
     stds: Matrix
     num_invalid: int
+    rewards: Matrix
+    judged: Matrix
 
     def count(self, outcome: Outcome) -> int:
         """Groups with this outcome."""
@@ -110,12 +120,25 @@ class Groups:
 
     @property
     def mean_reward(self) -> float | None:
-        """Mean over all scored completions (not over groups); None when there are none."""
-        num_completions = int(self.sizes.sum())
-        if not num_completions:
-            return None
-        scored = self.sizes > 0
-        return float(np.dot(self.means[scored], self.sizes[scored]) / num_completions)
+        """Mean over all scored completions (not over groups); None when there are none.
+
+        Exactly rounded, so that two steps with the same rewards in another order compare equal.
+        """
+        scored = self.rewards[~np.isnan(self.rewards)]
+        return math.fsum(scored.tolist()) / scored.size if scored.size else None
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether nearly all completions got one and the same reward: a dead verifier, perhaps.
+
+        Says nothing below `DEGENERATE_MIN_COMPLETIONS`, where it would be chance.
+        """
+        judged = self.judged[~np.isnan(self.judged)]
+        if judged.size < DEGENERATE_MIN_COMPLETIONS:
+            return False
+        # A value that more than half of them share is their median.
+        share = np.count_nonzero(judged == np.median(judged)) / judged.size
+        return bool(share >= DEGENERATE_SHARE)
 
 
 def matrix(groups: Sequence[Sequence[float | None]]) -> Matrix:
@@ -160,7 +183,8 @@ def judge(
     stds = np.sqrt(np.square(centred).sum(axis=1) / counts)
     collapsed = stds < collapse_std
 
-    wrong, correct = _sides(rewards if primary is None else primary, reward_range)
+    judged, judged_scored, _ = (rewards, scored, 0) if primary is None else usable(primary)
+    wrong, correct = _sides(judged, judged_scored, reward_range)
     outcomes = np.full(len(rewards), Outcome.MIXED, dtype=np.int8)
     outcomes[collapsed] = Outcome.UNIFORM_OTHER
     outcomes[collapsed & wrong] = Outcome.ALL_WRONG
@@ -173,6 +197,8 @@ def judge(
         means=np.where(empty, np.nan, lowest + offsets),
         stds=np.where(empty, np.nan, stds),
         num_invalid=num_invalid,
+        rewards=rewards,
+        judged=judged,
     )
 
 
@@ -188,13 +214,12 @@ def usable(rewards: Matrix) -> tuple[Matrix, npt.NDArray[np.bool_], int]:
 
 
 def _sides(
-    primary: Matrix, reward_range: RewardRange
+    primary: Matrix, scored: npt.NDArray[np.bool_], reward_range: RewardRange
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Groups whose every scored completion is wrong, and those whose every one is correct.
 
     Values outside the declared range are neither: the declaration is wrong, so nothing is claimed.
     """
-    primary, scored, _ = usable(primary)
     unit = (primary - reward_range.low) / (reward_range.high - reward_range.low)
     with np.errstate(invalid="ignore"):
         wrong = (unit <= SUCCESS_LOW) & (unit >= -COLLAPSE_STD)

@@ -55,6 +55,8 @@ class Decision(IntEnum):
     NOT_TARGETED = 5
     INERT_STRATEGY = 6
     OFF = 7
+    DEGENERATE_REWARD = 8
+    """Nearly all rewards of the batch are one value, and such batches are to be left alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,8 @@ def plan(
     acr, source = decision_acr(groups, settings.memory, settings)
     strategy = STRATEGIES[settings.strategy]
     is_active = settings.mode == "active"
-    triggered = is_active and acr is not None and acr > settings.threshold
+    is_skipped = settings.skip_degenerate and groups.is_degenerate
+    triggered = is_active and not is_skipped and acr is not None and acr > settings.threshold
     if strategy.uniform_batch_only:
         triggered = triggered and 1.0 in (
             groups.share(Outcome.ALL_CORRECT),
@@ -165,6 +168,8 @@ def plan(
     decisions = np.full(len(rewards), Decision.HAS_SIGNAL, dtype=np.int8)
     collapsed = np.isin(groups.outcomes, COLLAPSED)
     decisions[collapsed] = Decision.BELOW_THRESHOLD if is_active else Decision.OFF
+    if is_active and is_skipped:
+        decisions[collapsed] = Decision.DEGENERATE_REWARD
     decisions[groups.outcomes == Outcome.UNIFORM_OTHER] = Decision.MIDDLE_VALUE
     decisions[groups.outcomes == Outcome.UNSCORED] = Decision.UNSCORED
     advantages = np.zeros(len(rewards))

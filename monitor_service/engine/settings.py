@@ -31,6 +31,8 @@ class Settings:
     """Grows when a person changes something; the ETag of the REST resource."""
     through_step: int = 0
     """The newest step these settings take into account; 0 before the first."""
+    session: str = ""
+    """The life and the attempt of the run that these settings are for; "" in process."""
     profile: str = "paper"
     """The bundle the run started from, or was last set to."""
     mode: Mode = "active"
@@ -61,6 +63,8 @@ class Settings:
     reward_low: float = 0.0
     reward_high: float = 1.0
     """Rewards of a wrong and of a right answer."""
+    skip_degenerate: bool = False
+    """Leave a batch alone in which nearly all completions got the same reward."""
     seed: int = 0
     """For random strategies: drawn from (seed, step, group), so ranks and resumes agree."""
     memory: Memory = NOTHING_SEEN
@@ -72,6 +76,9 @@ class Settings:
                 raise InvalidInput(name, getattr(self, name), allowed)
         if self.threshold_low > self.threshold_high:
             raise InvalidInput("threshold_low", self.threshold_low, "at most threshold_high")
+        if min(self.version, self.revision, self.through_step) < 0:
+            counts = (self.version, self.revision, self.through_step)
+            raise InvalidInput("version, revision, through_step", counts, "must be at least 0")
         if self.reward_low >= self.reward_high:
             raise InvalidInput("reward_low", self.reward_low, "below reward_high")
 
@@ -145,6 +152,7 @@ _AVSPO: dict[str, Any] = {
         "r_anchor",
         "scale_wrong",
         "scale_correct",
+        "skip_degenerate",
     }
 }
 
@@ -170,6 +178,7 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
         "r_anchor": _number(0, 1, open_low=True),
         "scale_wrong": _number(0, 1),
         "scale_correct": _number(0, 1),
+        "skip_degenerate": ((lambda value: isinstance(value, bool)), "must be true or false"),
         "reward_low": _number(-REWARD_LIMIT, REWARD_LIMIT),
         "reward_high": _number(-REWARD_LIMIT, REWARD_LIMIT),
         "seed": _integer(0, 2**63 - 1),

@@ -8,14 +8,19 @@ EWMA, and an exact window of the newest groups. Both see only real rewards.
 """
 
 import math
+import re
 from dataclasses import dataclass, replace
 
 from monitor_service.engine.collapse import COLLAPSED, Groups, Outcome
+from monitor_service.errors import InvalidInput
 
 HALF_LIFE_GROUPS = 64
 WINDOW_GROUPS = 64
 MIN_GROUPS = 64
 """Groups to have seen before a pooled figure may decide anything."""
+
+_ROUNDING = 1e-9
+"""What rounding may add to a sum of weights."""
 
 _COLLAPSED_CODES = {str(int(outcome)) for outcome in COLLAPSED}
 
@@ -35,6 +40,17 @@ class Memory:
     weight: float = 0.0
     num_groups: int = 0
     window: str = ""
+
+    def __post_init__(self) -> None:
+        # It may come over a network, and is computed with on the training thread.
+        if not 0 <= self.ewma <= self.weight + _ROUNDING <= 1 + 2 * _ROUNDING:
+            raise InvalidInput(
+                "memory.ewma, memory.weight", (self.ewma, self.weight), "0 <= ewma <= weight <= 1"
+            )
+        if self.num_groups < 0:
+            raise InvalidInput("memory.num_groups", self.num_groups, "must be at least 0")
+        if not re.fullmatch(f"[0-3]{{0,{WINDOW_GROUPS}}}", self.window):
+            raise InvalidInput("memory.window", self.window, f"up to {WINDOW_GROUPS} digits 0 to 3")
 
     def after(self, groups: Groups) -> "Memory":
         """The memory once these groups are added; itself when none of them was scored."""

@@ -189,7 +189,9 @@ def test_a_persons_change_is_a_new_revision_and_a_new_version():
     before = moved(FRESH, 1, ONE_OF_EACH)
     after = with_changes(before, {"threshold": 0.7})
     assert after.settings == replace(before.settings, threshold=0.7, version=3, revision=2)
-    assert replace(after, settings=before.settings) == before
+    assert replace(after, settings=before.settings) == replace(before, threshold_revision=2)
+    # Another change leaves the memory of who set the threshold as it is.
+    assert with_changes(after, {"alpha": 0.3}).threshold_revision == 2
     with pytest.raises(InvalidInput, match=r"^threshold: .* got 7$"):
         with_changes(before, {"threshold": 7})
 
@@ -255,3 +257,13 @@ def test_attempt_of_names_the_attempt_that_recorded_a_step_last(history):
         state = resumed(state, earlier)
     assert {step: state.attempt_of(step) for step in recorded} == recorded
     assert state.attempt_of(state.step + 1) == state.attempt
+
+
+def test_a_dead_verifier_is_told_once_until_it_is_alive_again():
+    dead, alive = np.zeros((16, 8)), acr_batch(20, 16, 0.3)
+    state, kinds = FRESH, []
+    for step, rewards in enumerate([alive, dead, dead, alive, dead], start=1):
+        state, _, events = advance(state, seen(step, rewards))
+        kinds.append([event.kind for event in events])
+    told = ["reward_degenerate"]
+    assert [[kind for kind in one if kind in told] for one in kinds] == [[], told, [], [], told]

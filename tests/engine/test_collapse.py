@@ -278,3 +278,15 @@ def test_padding_with_unscored_places_changes_nothing(groups):
 
 def test_no_groups_make_an_empty_matrix():
     assert matrix([]).shape == (0, 0)
+
+
+@given(
+    st.lists(st.sampled_from([0.1, 0.3, 0.7, 0.9, 1e-9]), min_size=8, max_size=32),
+    st.randoms(use_true_random=False),
+)
+def test_the_mean_reward_does_not_depend_on_the_order_at_all(values, random):
+    shuffled = random.sample(values, len(values))
+    half = len(values) // 2
+    before = judge(matrix([values[:half], values[half:]]), reward_range=RewardRange())
+    after = judge(matrix([shuffled[:half], shuffled[half:]]), reward_range=RewardRange())
+    assert before.mean_reward == after.mean_reward

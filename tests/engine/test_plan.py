@@ -272,3 +272,19 @@ def test_every_plan_equals_the_naive_construction(groups, host, ends):
         else:
             expected = construction.advantages((row - low) / (high - low), unit, eps=host.eps)
         assert expected == pytest.approx(np.full(len(row), value), abs=1e-9)
+
+
+def test_a_batch_of_one_reward_may_be_left_alone_as_a_dead_verifier():
+    dead = np.zeros((16, 8))
+    acting = plan(dead, Settings(), step=1)
+    skipping = plan(dead, Settings(skip_degenerate=True), step=1)
+    assert acting.num_injected(Outcome.ALL_WRONG) == 16
+    assert skipping.num_injected(Outcome.ALL_WRONG) == 0
+    assert set(skipping.decisions) == {Decision.DEGENERATE_REWARD}
+    assert not skipping.triggered
+    # 7 of 128 completions differ: 121/128 = .945 share one reward, below .95.
+    alive = dead.copy()
+    alive[0, :7] = 1.0
+    assert plan(alive, Settings(skip_degenerate=True), step=1).triggered
+    # Below 64 completions it would be chance.
+    assert plan(dead[:7], Settings(skip_degenerate=True, min_groups_per_unit=1), step=1).triggered

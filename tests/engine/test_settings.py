@@ -21,6 +21,7 @@ unit = st.floats(0, 1)
 open_unit = st.floats(0, 1, exclude_min=True)
 LEGAL: dict[str, st.SearchStrategy] = {
     "profile": st.sampled_from(sorted(PROFILES)),
+    "skip_degenerate": st.booleans(),
     "mode": st.sampled_from(["off", "active"]),
     "controller": st.sampled_from(sorted(CONTROLLERS)),
     "threshold": unit,
@@ -47,9 +48,11 @@ NUMBERS = (*RATES, *POSITIVE, "reward_low", "reward_high")
 
 legal_changes = st.fixed_dictionaries({}, optional=LEGAL)
 memories = st.builds(
-    Memory,
-    ewma=unit,
+    lambda weight, share, num_groups, window: Memory(
+        ewma=weight * share, weight=weight, num_groups=num_groups, window=window
+    ),
     weight=unit,
+    share=unit,
     num_groups=st.integers(0, 2**40),
     window=st.text("0123", max_size=64),
 )
@@ -72,9 +75,9 @@ def test_the_defaults_are_the_published_method_clamped():
 
 
 def test_every_field_a_person_may_change_is_covered_here():
-    assert set(TUNABLE) == set(LEGAL) == {*NUMBERS, *INTEGERS, *CHOICES}
+    assert set(TUNABLE) == set(LEGAL) == {*NUMBERS, *INTEGERS, *CHOICES, "skip_degenerate"}
     untouchable = {field.name for field in fields(Settings)} - set(TUNABLE)
-    assert untouchable == {"version", "revision", "through_step", "memory"}
+    assert untouchable == {"version", "revision", "through_step", "session", "memory"}
 
 
 @given(legal_changes)

@@ -1,6 +1,7 @@
 """The command line: what people type, what they read, and the status scripts look at."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from monitor_service import cli
+from monitor_service.__about__ import __version__
 from tests.servers import api_server, stock_redis
 from tests.service.reports import CORRECT, MIXED, WRONG, body
 
@@ -55,6 +57,10 @@ def test_the_module_is_the_command():
         assert f" {name} " in ended.stdout
 
 
+def test_it_says_its_version(acr):
+    assert acr("--version") == Ended(0, f"acr {__version__}\n", "")
+
+
 def test_runs_shows_a_line_for_each_run(acr, url, client, run_id):
     rewards = [WRONG, CORRECT, CORRECT, MIXED]
     applied = {"settings_version": 1, "through_step": 0, "mode": "active", "threshold": 0.5}
@@ -64,16 +70,32 @@ def test_runs_shows_a_line_for_each_run(acr, url, client, run_id):
     ended = acr("runs")
     assert ended.status == 0
     title, *_ = ended.out.splitlines()
-    names = ["run", "step", "ACR", "wrong", "correct", "threshold", "mode", "injected"]
-    assert title.split() == names
+    assert re.split(r"  +", title) == list(cli.COLUMNS)
     (line,) = [line for line in ended.out.splitlines() if line.split()[:1] == [run_id]]
     # ACR 3/4: wrong 1/4, correct 2/4; 1 + 2 groups injected.
-    assert line.split() == [run_id, "1", "0.75", "0.25", "0.50", "0.500", "active", "3"]
+    *figures, age = line.split()
+    assert figures == [run_id, "1", "1", "0.75", "0.25", "0.50", "0.500", "active", "3"]
+    assert re.fullmatch(r"\d+s", age)
 
 
 def test_a_run_without_a_step_shows_dashes_and_not_zeros(acr, url, run_id):
     (line,) = [line for line in acr("runs").out.splitlines() if line.split()[:1] == [run_id]]
-    assert line.split() == [run_id, "0", "-", "-", "-", "0.500", "active", "0"]
+    assert line.split() == [run_id, "0", "1", "-", "-", "-", "0.500", "active", "0", "-"]
+
+
+def test_runs_never_cuts_an_id(acr, url, client, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    long_id = "x" * 128
+    assert client.post("/v1/runs", json={"id": long_id}).is_success
+    assert long_id in [line.split()[0] for line in acr("runs").out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-3, "0s"), (12.9, "12s"), (60, "1m"), (3599, "59m"), (3 * 3600, "3h"), (2 * 86400, "2d")],
+)
+def test_an_age_is_told_in_its_largest_unit(seconds, words):
+    assert cli._age(seconds) == words
 
 
 def test_runs_json_is_what_the_api_says(acr, url, client, run_id):
@@ -84,7 +106,12 @@ def test_runs_json_is_what_the_api_says(acr, url, client, run_id):
 def test_without_runs_it_says_how_to_make_one(acr, folder):
     with stock_redis(folder) as redis_url, api_server(redis_url) as empty:
         ended = acr("runs", "--url", f"{empty}/")
-    assert (ended.status, ended.out) == (0, "No runs yet. `acr demo` makes one.\n")
+    train = f"acr-train examples/toy.yaml --use_avspo true --monitor_url {empty}"
+    assert (ended.status, ended.out) == (0, f"No runs yet. Train one: {train}\n")
+
+
+def test_an_address_may_come_without_a_scheme(acr, url, run_id):
+    assert run_id in acr("runs", "--url", url.removeprefix("http://")).out
 
 
 def test_set_changes_settings_and_says_what_they_are_now(acr, url, client, run_id):
@@ -101,9 +128,26 @@ def test_set_json_is_what_the_api_says(acr, url, client, run_id):
     assert json.loads(ended.out) == client.get(f"/v1/runs/{run_id}/settings").json()
 
 
-def test_set_may_name_another_actor(acr, url, client, run_id):
-    assert acr("set", run_id, "alpha=0.4", "actor=bot", "-r", "why").status == 0
-    assert client.get(f"/v1/runs/{run_id}/settings").json()["changed"]["actor"] == "bot"
+@pytest.mark.parametrize("text", ["3e-1", "0.3", ".3", "+.3"])
+def test_set_reads_numbers_as_people_write_them(acr, url, client, run_id, text):
+    assert acr("set", run_id, f"threshold={text}", "-r", "why").status == 0
+    assert client.get(f"/v1/runs/{run_id}/settings").json()["settings"]["threshold"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_told"),
+    [
+        (["threshold=0.95"], True),
+        (["threshold=0.05"], True),
+        (["threshold=0.9"], False),
+        (["threshold=0.95", "controller=fixed"], False),
+        (["alpha=0.4"], False),
+    ],
+)
+def test_set_tells_of_a_threshold_that_will_not_stay(acr, url, run_id, changes, is_told):
+    ended = acr("set", run_id, *changes, "-r", "why")
+    hint = "hint: the paper controller keeps it in [0.1, 0.9]; add controller=fixed to pin it\n"
+    assert (ended.status, ended.err) == (0, hint if is_told else "")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +155,7 @@ def test_set_may_name_another_actor(acr, url, client, run_id):
     [
         ("threshold=7", "threshold: must be a number in [0, 1]; got 7"),
         ("threshold=high", "threshold: must be a number in [0, 1]; got 'high'"),
+        ("threshold=inf", "threshold: must be a number in [0, 1]; got 'inf'"),
         ("threshold=[/]", "threshold: must be a number in [0, 1]; got '[/]'"),
         ("tau=0.5", "tau: one of profile, mode, controller, threshold,"),
     ],
@@ -138,6 +183,9 @@ def test_an_unknown_run_is_named_with_status_1(acr, url, run):
         ("set", "run", "alpha", "-r", "why"),
         ("set", "run", "=0.4", "-r", "why"),
         ("set", "run", "-r", "why"),
+        ("set", "run", "alpha=0.4", "alpha=0.5", "-r", "why"),
+        ("set", "run", "alpha=0.4", "reason=x", "-r", "why"),
+        ("set", "run", "alpha=0.4", "actor=bot", "-r", "why"),
         ("serve", "--port", "many"),
         ("run",),
     ],
@@ -148,12 +196,18 @@ def test_a_mistyped_command_ends_with_status_2_and_does_nothing(acr, url, argume
     assert "Usage: acr" in ended.err
 
 
-@pytest.mark.parametrize("url", [NOBODY, "http://[::1", "ftp://x", "127.0.0.1:8400"])
+def test_set_tells_how_to_find_a_run_that_exists(acr, url):
+    assert acr("set", "nobody", "alpha=0.4", "-r", "why").err.endswith(" (`acr runs` lists them)\n")
+
+
+@pytest.mark.parametrize("url", [NOBODY, "http://[::1", "ftp://x"])
 @pytest.mark.parametrize("arguments", [("runs",), ("set", "run", "alpha=0.4", "-r", "why")])
 def test_without_a_monitor_it_names_the_address_with_status_1(acr, arguments, url):
     ended = acr(*arguments, "--url", url)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith(f"acr: no monitor answers at {url}: ")
+    where = "start one with `acr serve`, or say where with --url or ACR_MONITOR_URL"
+    assert ended.err.endswith(f"; {where}\n")
 
 
 class Page(BaseHTTPRequestHandler):

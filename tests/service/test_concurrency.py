@@ -40,7 +40,7 @@ def rewards(step: int) -> list[list[float]]:
 
 def folded(steps: int) -> RunState:
     """The state after so many steps, one after the other, by the engine alone."""
-    state = RunState(settings=Settings())
+    state = RunState(settings=Settings(session="1000.000000-1"))
     for step in range(1, steps + 1):
         state, _, _ = advance(state, observation(report(step, rewards(step))))
     return state
@@ -134,7 +134,7 @@ async def test_the_stored_state_is_the_fold_of_the_reports(redis_url, steps):
     store = RedisStore(redis_url)
     monitor = Monitor(store, lambda: 1000.0)
     run_id = await created(monitor)
-    expected = [RunState(settings=Settings())]
+    expected = [RunState(settings=Settings(session="1000.000000-1"))]
     at = 0
     for distance, groups in steps:
         at += distance

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -47,7 +47,7 @@ async def kinds(monitor: Monitor, run_id: str) -> list[str]:
 
 def folded(*rewards, settings: Settings | None = None) -> RunState:
     """The state after steps 1, 2, ... by the engine alone."""
-    state = RunState(settings=settings or Settings())
+    state = RunState(settings=replace(settings or Settings(), session="1000.000000-1"))
     for step, groups in enumerate(rewards, start=1):
         state, _, _ = advance(state, observation(report(step, groups)))
     return state
@@ -57,7 +57,7 @@ async def test_a_new_run_is_what_its_profile_and_settings_say(monitor):
     run = await started(
         monitor, profile="grpo", settings={"alpha": 0.4}, config={"lr": 1e-6}, tags={"a": "b"}
     )
-    assert run.settings == Settings(profile="grpo", mode="off", alpha=0.4)
+    assert run.settings == Settings(profile="grpo", mode="off", alpha=0.4, session="1000.000000-1")
     assert (run.step, run.attempt, run.last, run.last_report_at_s) == (0, 1, None, None)
     assert (run.config, run.tags, run.created_at_s) == ({"lr": 1e-6}, {"a": "b"}, 1000.0)
     assert await kinds(monitor, run.id) == ["created"]

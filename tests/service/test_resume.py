@@ -48,7 +48,8 @@ async def test_statistics_go_back_to_the_step_and_only_the_version_grows(monitor
     then, newest = history[step], history[-1]
     run = await resumed(monitor, newest, step)
     assert (run.step, run.attempt) == (step, 2)
-    assert run.settings == replace(then.settings, version=newest.settings.version + 1)
+    version = newest.settings.version + 1
+    assert run.settings == replace(then.settings, version=version, session="1000.000000-2")
     assert run.settings.through_step == step
 
 
@@ -148,7 +149,7 @@ async def test_a_run_that_started_late_can_go_back_to_its_start_and_before(monit
     await monitor.report(run.id, report(101))
     again = await resumed(monitor, run, 100)
     assert (again.step, again.attempt) == (100, 2)
-    assert again.settings == replace(run.settings, version=3)
+    assert again.settings == replace(run.settings, version=3, session="1000.000000-2")
     before = await resumed(monitor, run, 40)
     assert (before.step, before.settings.through_step, before.attempt) == (40, 40, 3)
     await monitor.report(run.id, report(41, attempt=3))
@@ -161,3 +162,42 @@ async def test_a_resume_is_an_event(monitor, history):
     event = (await monitor.events(run.id, 1)).events[0].event
     assert (event.kind, event.step) == ("resumed", 2)
     assert event.message == "attempt 2 continues after step 2"
+
+
+async def test_a_repeated_start_opens_no_second_attempt(monitor, history):
+    run = history[-1]
+    start = CreateRun(id=run.id, resume_from_step=2, start_id="one")
+    first, _ = await monitor.create(start)
+    again, is_new = await monitor.create(start)
+    assert (first.attempt, again.attempt, is_new) == (2, 2, False)
+    assert again.settings == first.settings
+
+
+async def test_a_start_whose_answer_comes_late_keeps_the_attempt_it_was_given(monitor, history):
+    run = history[-1]
+    older = CreateRun(id=run.id, resume_from_step=2, start_id="older")
+    await monitor.create(older)
+    newer, _ = await monitor.create(CreateRun(id=run.id, resume_from_step=2, start_id="newer"))
+    late, _ = await monitor.create(older)
+    assert (newer.attempt, late.attempt) == (3, 2)
+    with pytest.raises(AttemptConflict):
+        await monitor.report(run.id, report(3, REWARDS[3], attempt=late.attempt))
+
+
+async def test_a_new_runs_first_start_can_be_repeated_too(monitor):
+    start = CreateRun(id=new_run_id(), resume_from_step=0, start_id="one")
+    first, _ = await monitor.create(start)
+    again, is_new = await monitor.create(start)
+    assert (first.attempt, again.attempt, is_new) == (1, 1, False)
+
+
+async def test_a_threshold_a_person_set_after_the_checkpoint_survives_the_resume(monitor, history):
+    run = history[-1]
+    await monitor.change(run.id, {"threshold": 0.77}, actor="ana", reason="earlier")
+    again = await resumed(monitor, run, 2)
+    assert again.settings.threshold == 0.77
+    # What was set before the step one goes back to is a statistic again.
+    await monitor.report(run.id, report(3, REWARDS[3], attempt=2))
+    after_three = (await monitor.run(run.id)).settings.threshold
+    await monitor.report(run.id, report(4, REWARDS[2], attempt=2))
+    assert (await resumed(monitor, run, 3)).settings.threshold == after_three

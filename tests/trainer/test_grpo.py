@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import trl
 from monitor_service.engine.plan import Decision, plan
 from monitor_service.engine.settings import Settings
 from monitor_service.errors import InvalidInput
-from monitor_service.wire import StepReport, observation
+from monitor_service.wire import StepReport, check_run_id, observation
 from tests.trainer.toys import G, arguments, by_outcome, config
 from trainer import GRPOTrainer
 from trainer.compat import UnsupportedTrainer
+from trainer.grpo import made_up_run_id
 from trainer.link import Held, InProcessMonitor
 
 
@@ -246,9 +248,11 @@ def test_trls_own_config_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"acr_threshold_init": 7}, "threshold"),
-        ({"virtual_sample_alpha": 0}, "alpha"),
-        ({"use_avspo": True, "avspo_profile": "papper"}, "profile"),
+        ({"acr_threshold_init": 7}, "acr_threshold_init: must be a number in [0, 1]; got 7"),
+        ({"virtual_sample_alpha": 0}, "virtual_sample_alpha: "),
+        ({"avspo_profile": "papper"}, "avspo_profile: one of paper, grpo; got 'papper'"),
+        ({"use_avspo": True, "avspo_profile": "grpo"}, "avspo_profile: one that intervenes"),
+        ({"monitor_unreachable": "fial"}, "monitor_unreachable: one of grpo, hold, fail"),
         ({"run_id": "a/b"}, "id"),
         ({"settings_wait_s": -1}, "settings_wait_s"),
         ({"reward_low": 2.0}, "reward_low"),
@@ -257,7 +261,7 @@ def test_trls_own_config_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_bad_parameter_is_refused_by_name(
     tmp_path: Path, changes: dict[str, Any], field: str
 ) -> None:
-    with pytest.raises((InvalidInput, ValueError), match=field):
+    with pytest.raises((InvalidInput, ValueError), match="^" + re.escape(field)):
         config(tmp_path, **changes)
 
 
@@ -283,3 +287,63 @@ def test_the_link_is_told_where_training_continues(tmp_path: Path) -> None:
     assert link.started == 2
     assert [report.step for report in link.reports] == [3, 4]
     assert link._state.counters.missing_steps == 0
+
+
+def reported(folder: Path, resume: str | None = None, **changes: Any) -> list[int]:
+    args = config(folder, save_strategy="steps", save_steps=1, **changes)
+    link = Recording(args.initial_settings())
+    outcomes = ["right", "mixed", "wrong", "mixed"] * 2
+    GRPOTrainer(**arguments(args, outcomes), monitor=link).train(
+        resume_from_checkpoint=resume and str(folder / resume)
+    )
+    return [report.step for report in link.reports]
+
+
+def test_a_resume_counts_on_where_epochs_do_not_divide(tmp_path: Path) -> None:
+    # 8 prompts of G are 4 micro-batches of 2G an epoch; by 3 that is optimizer steps of 3 and 1.
+    changes: dict[str, Any] = {"gradient_accumulation_steps": 3, "steps_per_generation": 1}
+    before = reported(tmp_path, max_steps=3, **changes)
+    assert before == list(range(1, len(before) + 1))
+    after = reported(tmp_path, "checkpoint-3", max_steps=4, **changes)
+    assert after[0] == len(before) + 1
+
+
+def test_resuming_twice_in_the_middle_of_a_generation_batch_reuses_no_number(
+    tmp_path: Path,
+) -> None:
+    # A batch lasts 2 optimizer steps, and a resume always generates a new one.
+    changes: dict[str, Any] = {"per_device_train_batch_size": G, "steps_per_generation": 2}
+    assert reported(tmp_path, max_steps=1, **changes) == [1]
+    assert reported(tmp_path, "checkpoint-1", max_steps=2, **changes)[0] == 2
+    second = reported(tmp_path, "checkpoint-2", max_steps=3, **changes)
+    assert second[0] == 3
+
+
+def test_a_log_interval_does_not_blur_the_figures_of_a_step(tmp_path: Path) -> None:
+    outcomes = ["right", "mixed", "wrong", "mixed"]
+    _, every = trained(tmp_path, outcomes, max_steps=5, logging_steps=1)
+    _, third = trained(tmp_path, outcomes, max_steps=5, logging_steps=3)
+    entropies = [[one.scalars.entropy for one in link.reports] for link in (every, third)]
+    assert entropies[0] == entropies[1]
+    assert len(set(entropies[0][1:])) == 4
+    # The gradient norm exists in log lines only: the newest line's, none before the first.
+    assert [one.scalars.grad_norm is None for one in third.reports] == [True] * 3 + [False] * 2
+
+
+def test_a_made_up_run_id_is_valid_and_never_shared() -> None:
+    names = [made_up_run_id(name) for name in ("out", "out", "my run", "_x", "a" * 200, "/", "é")]
+    assert len(set(names)) == len(names)
+    assert [check_run_id(name) for name in names] == names
+    assert names[2].startswith("my-run-")
+
+
+def test_infinite_rewards_end_nothing_and_count_as_unscored(tmp_path: Path) -> None:
+    def broken(completions: list[str], **_: Any) -> list[float]:
+        return [float("inf") if i % 2 else float("-inf") for i in range(len(completions))]
+
+    args = config(tmp_path, max_steps=1)
+    link = Recording(args.initial_settings())
+    given = arguments(args, ["right", "wrong"])
+    given["reward_funcs"] = [broken, by_outcome]
+    GRPOTrainer(**given, monitor=link).train()
+    assert link._state.counters.invalid_rewards == 2 * G

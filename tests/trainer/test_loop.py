@@ -1,4 +1,5 @@
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ from trainer.link import Held, InProcessMonitor
 from trainer.loop import ControlLoop
 
 
-def loop(settings: Settings, refusal: str | None = None) -> ControlLoop:
+def loop(settings: Settings, **given: Any) -> ControlLoop:
     def share(held: Held | None) -> Held:
         assert held is not None
         return held
 
-    turn = ControlLoop(InProcessMonitor(settings), share=share, host=Host(), refusal=refusal)
+    turn = ControlLoop(InProcessMonitor(settings), share=share, host=Host(), **given)
     turn.start(0)
     return turn
 
@@ -65,3 +66,21 @@ def test_the_in_process_monitor_moves_like_the_service() -> None:
     turned(turn, [[1.0, 1.0], [1.0, 1.0]])
     # J rose from .75 to 1 at ACR 1: tau = .5 + .01 * (1 - .5).
     assert link.settings_for(3, 0).settings.threshold == pytest.approx(0.505)
+
+
+def test_groups_that_collapse_in_the_middle_are_said_never_to_be_injected(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    turn = loop(Settings(min_groups_per_unit=1), reward_names=("correct", "format"))
+    turned(turn, [[0.2, 0.2], [0.2, 0.2], [1.0, 1.0], [0.2, 1.0]])
+    (warning,) = (record.getMessage() for record in caplog.records)
+    assert warning == (
+        "step 1: 2 of 3 collapsed groups are neither wrong (0) nor right (1) and are never "
+        "injected; set primary_reward to the one of correct, format that tells right from wrong"
+    )
+
+
+def test_a_batch_without_scores_is_no_small_batch(caplog: pytest.LogCaptureFixture) -> None:
+    turn = loop(Settings())
+    turned(turn, [[np.nan, np.nan]])
+    assert not caplog.records

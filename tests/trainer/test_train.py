@@ -1,7 +1,9 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,28 +40,65 @@ def test_a_file_and_options_make_a_configuration_and_options_win(tmp_path: Path)
     assert model.model_name_or_path == "toy"
 
 
+@pytest.fixture
+def acr_train(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """`acr-train` with these arguments, in this process: status, output, errors."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["acr-train", *arguments])
+        status = 0
+        try:
+            train.main()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_help_lists_our_keys_and_not_those_of_trl(acr_train: Any) -> None:
+    status, out, err = acr_train("--help")
+    assert (status, err) == (0, "")
+    assert out.startswith("usage: acr-train CONFIG.yaml")
+    for key in ("--rewards", "--dataset_name", "--use_avspo", "--monitor_url", "--run_id"):
+        assert f"\n  {key}\n" in out
+    assert "--max_steps" not in out
+
+
+def test_without_a_file_it_says_how_it_is_used(acr_train: Any) -> None:
+    assert acr_train() == (2, "", f"{train.USAGE}\n")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"acr_treshold_init": 0.4}, "acr_treshold_init"),
         ({"rewards": ["accuracy"]}, "box_accuracy"),
         ({"acr_threshold_init": 7}, "threshold"),
+        ({"acr_threshold_init": "high"}, "invalid float value: 'high'"),
+        ({"monitor_unreachable": "panic"}, "'panic'"),
+        ({"num_generations": [8]}, "wrong type"),
+        ({"resume_from_checkpoint": "/nowhere/checkpoint-1"}, "/nowhere/checkpoint-1"),
+        ({"resume_from_checkpoint": True}, "no checkpoint in"),
         ({"dataset_name": "x.jsonl"}, "the toy brings its own data"),
         ({"model_name_or_path": None}, "model_name_or_path is missing"),
     ],
 )
 def test_a_mistake_ends_with_one_line_that_names_it(
-    tmp_path: Path,
-    changes: dict[str, Any],
-    words: str,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, changes: dict[str, Any], words: str, acr_train: Any
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["acr-train", written(tmp_path, **changes)])
-    with pytest.raises(SystemExit) as ended:
-        train.main()
-    message = str(ended.value)
-    assert message.startswith("acr-train: ")
-    assert words in message
+    status, out, err = acr_train(written(tmp_path, **changes))
+    assert (status, out) == (1, "")
+    assert err.startswith("acr-train: ")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_a_mistyped_option_ends_with_one_line_too(tmp_path: Path, acr_train: Any) -> None:
+    _, _, err = acr_train(written(tmp_path), "--max_steps", "many")
+    assert err == "acr-train: argument --max_steps/--max-steps: invalid int value: 'many'\n"
 
 
 @pytest.mark.parametrize(
@@ -129,3 +168,23 @@ def test_any_model_and_dataset_from_disk_are_trained(tmp_path: Path) -> None:
     assert "rewards/box_accuracy_reward/mean" in done.stdout
     assert "'acr_wrong': '1'" in done.stdout
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.e2e
+def test_an_interrupted_run_says_where_to_go_on(tmp_path: Path) -> None:
+    options = {"max_steps": 100_000, "save_steps": 2, "save_strategy": "steps", "logging_steps": 1}
+    command = [sys.executable, "-m", "trainer.train", str(TOY), "--output_dir", str(tmp_path)]
+    command += [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        for line in program.stdout:
+            if "'acr'" in line and list(tmp_path.glob("checkpoint-*/trainer_state.json")):
+                break
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=60)
+    assert program.returncode == 130, err[-3000:]
+    last = err.splitlines()[-1]
+    assert "acr-train: interrupted after optimizer step" in last
+    assert f"continue with --resume_from_checkpoint {tmp_path}/checkpoint-" in last

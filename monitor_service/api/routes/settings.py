@@ -41,6 +41,6 @@ def _if_match(request: Request) -> int | None:
     header = request.headers.get("if-match", "*").strip()
     if header == "*":
         return None
-    if found := re.fullmatch(r'"?r(\d{1,18})"?', header):
+    if found := re.fullmatch(r'(?:W/)?"?r(\d{1,18})"?', header):
         return int(found[1])
     raise InvalidInput("If-Match", header, 'must be an ETag such as "r3", or *')
