@@ -24,7 +24,7 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/pip install -q -e '.[train,dev]'
 	@touch $@
 
-demo: install  ## Watch the loop close on this machine (about two minutes)
+demo: install  ## Watch the loop close on this machine (about half a minute)
 	$(BIN)/acr demo
 
 test: install  ## Every test, with real servers and real training

@@ -67,9 +67,7 @@ def _known(profile: str) -> str:
 def demo(
     steps: Annotated[int, typer.Option(min=2, help="Generation batches to train.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Repeats the run exactly.")] = 0,
-    profile: Annotated[
-        str, typer.Option(callback=_known, help="Start as paper or grpo.")
-    ] = "paper",
+    profile: Annotated[str, typer.Option(callback=_known, help="paper or grpo.")] = "paper",
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - prints them.")
     ] = None,
@@ -152,10 +150,6 @@ def _train(
         disable_tqdm=True,
         use_avspo=profile != "grpo",
         avspo_profile=profile,
-        monitor_url=url,
-        monitor_redis_url=redis_url,
-        monitor_unreachable="fail",
-        run_id=RUN_ID,
         settings_wait_s=LOCKSTEP_S,
     )
     problems, held_out = toy.make_splits(seed=seed)

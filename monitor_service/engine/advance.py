@@ -140,12 +140,13 @@ def advance(state: RunState, seen: Observation) -> tuple[RunState, StepFigures, 
     groups = judge(seen.rewards, reward_range=settings.reward_range, primary=seen.primary)
     acr, source = decision_acr(groups, settings.memory, settings)
     threshold = settings.threshold
-    if acr is not None and groups.mean_reward is not None:
+    mean_reward = groups.mean_reward
+    if acr is not None and mean_reward is not None:
         threshold = CONTROLLERS[settings.controller].next_threshold(
             threshold,
             Signal(
                 acr=acr,
-                mean_reward=groups.mean_reward,
+                mean_reward=mean_reward,
                 previous_mean_reward=state.mean_reward,
             ),
             Bounds(eta=settings.eta, low=settings.threshold_low, high=settings.threshold_high),
@@ -162,7 +163,7 @@ def advance(state: RunState, seen: Observation) -> tuple[RunState, StepFigures, 
             memory=memory,
         ),
         step=seen.step,
-        mean_reward=state.mean_reward if groups.acr is None else groups.mean_reward,
+        mean_reward=state.mean_reward if groups.acr is None else mean_reward,
         reward_is_degenerate=(
             state.reward_is_degenerate if groups.acr is None else groups.is_degenerate
         ),
