@@ -19,6 +19,7 @@ from monitor_service.engine.collapse import Matrix, matrix
 from monitor_service.engine.settings import AcrSource, Mode, Settings
 from monitor_service.engine.smoothing import Memory
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
+from monitor_service.explain import explained
 
 DEFAULT_PORT = 8400
 """Where trainers and people look for a monitor on this machine."""
@@ -256,7 +257,7 @@ def decode(body: bytes, media_type: str, kind: type[T]) -> T:
         try:
             return codec.decode(body, type=kind)  # type: ignore[no-any-return]
         except msgspec.ValidationError as error:
-            raise _explained(error, codec.decode(body)) from error
+            raise explained(error, codec.decode(body), RUN_ID_WORDS) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableInput("body", body[:60], f"must be {media_type}: {error}") from error
 
@@ -372,33 +373,3 @@ def _check_size(field: str, num_groups: int, num_completions: int) -> None:
             f"{field}: {num_groups} groups and {num_completions} places for completions; allowed "
             f"are {MAX_GROUPS} and {MAX_COMPLETIONS}"
         )
-
-
-_MESSAGE = re.compile(
-    r"^(?P<text>.*?)(?: - at (?P<is_key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL
-)
-# msgspec writes [...] where a dict is entered; the value shown is then the dict.
-_PATH_PART = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[(\.\.\.)\]")
-
-
-def _explained(error: msgspec.ValidationError, raw: Any) -> InvalidInput:
-    """Name the value too: msgspec names the path and the types only."""
-    found = _MESSAGE.match(str(error))
-    text, path = (found["text"], found["path"] or "$") if found else (str(error), "$")
-    if found and found["is_key"]:
-        text = f"every name in it: {text}"
-    if named := re.search(r"(unknown|missing required) field `(.*?)`", text):
-        path = f"{path}.{named[2]}"
-        text = "is not a field of this version" if named[1] == "unknown" else "is required"
-    elif "matching regex" in text:
-        text = f"must be {RUN_ID_WORDS}"
-    value = raw
-    for key, index, is_any_key in _PATH_PART.findall(path):
-        if is_any_key:
-            break
-        if isinstance(value, dict):
-            value = value.get(key)
-        elif isinstance(value, list) and index and int(index) < len(value):
-            value = value[int(index)]
-    field = path.removeprefix("$").removeprefix(".") or "body"
-    return InvalidInput(field, value, text[:1].lower() + text[1:])

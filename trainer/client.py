@@ -197,13 +197,8 @@ class MonitorClient:
         age = step - 1 - held.through_step
         was_stale, self._is_stale = self._is_stale, age > MAX_STALE_STEPS
         if self._is_stale != was_stale:
-            log.warning(
-                "step %d: %s",
-                step,
-                f"settings are {age} steps old, interventions stop"
-                if self._is_stale
-                else "settings are fresh again",
-            )
+            what = "too old, interventions stop" if self._is_stale else "fresh again"
+            log.warning("step %d: the settings held are %s", step, what)
         if self._is_stale and held.mode != "off":
             return Held(settings=_off(held), note=f"settings are {age} steps old: plain GRPO")
         return Held(settings=held)
