@@ -31,12 +31,12 @@ PATIENCE_S = 30.0
 POLL_S = 0.02
 
 
-def eventually(is_so: Callable[[], bool], what: str) -> None:
-    """Return as soon as `is_so`; fail the test, saying `what` was awaited, after PATIENCE_S."""
-    deadline = time.monotonic() + PATIENCE_S
+def eventually(is_so: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:
+    """Return as soon as `is_so`; fail the test, saying `what` was awaited, after `within_s`."""
+    deadline = time.monotonic() + within_s
     while not is_so():
         if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {PATIENCE_S} s")
+            pytest.fail(f"{what}: not within {within_s} s")
         time.sleep(POLL_S)
 
 

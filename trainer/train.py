@@ -192,6 +192,11 @@ def _toy(script: ScriptArguments, training: GRPOConfig, model: ModelConfig) -> d
             logger.info("warm start: step %d of %d", step, num_steps)
 
     toy.warm_start(network, tokenizer, train_dataset, seed=training.seed, on_step=log_progress)
+    if training.beta:
+        # TRL loads the reference policy from where the model says that it came from.
+        start = Path(training.output_dir) / "start"
+        network.save_pretrained(start)
+        network.config._name_or_path = str(start)
     return {
         "model": network,
         "processing_class": tokenizer,

@@ -1,22 +1,24 @@
-"""Every query of the dashboard, as Grafana will load it, asked of a real Prometheus."""
+"""Every query of the dashboard, asked of a real Prometheus that scrapes a real training run."""
 
 import json
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from dashboards.queries import Query, queries
 from tests.prometheus_server import POLL_S, instant_query, running_prometheus
-from tests.servers import acr_serve, short_folder
+from tests.servers import AcrServe, acr_serve, eventually, short_folder
 
 pytestmark = pytest.mark.e2e
 
-DASHBOARD = Path(__file__).parents[2] / "dashboards" / "json" / "acr-run.json"
+ROOT = Path(__file__).parents[2]
+DASHBOARD = ROOT / "dashboards" / "json" / "acr-run.json"
 RUN = "run-a"
 
 # Ten scrapes at one per second: rates have their two samples early, and a slow machine keeps them.
@@ -25,61 +27,44 @@ VARIABLES = {"run": RUN, "__rate_interval": "10s", "__range": "10s"}
 # A rate needs two scrapes, that is two seconds; the rest is patience with a loaded machine.
 ANSWERED_WITHIN_S = 30
 
-
-REPORT_EVERY_S = 0.2
-MIXED, WRONG, CORRECT = [1.0, 0.0] * 4, [0.0] * 8, [1.0] * 8
-PARTIAL, UNSCORED = [0.5] * 8, [None] * 8
-# 15 scored groups, 7 of them collapsed: ACR 7/15. All wrong and all correct ones are injected.
-REWARDS = [*[MIXED] * 8, *[WRONG] * 4, *[CORRECT] * 2, PARTIAL, UNSCORED]
-
-
-def _report(step: int, settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "step": step,
-        "rewards": REWARDS,
-        "scalars": {
-            "entropy": 0.6,
-            "kl": 0.02,
-            "grad_norm": 0.8,
-            "completion_length_mean": 512.0,
-            "truncated_fraction": 0.05,
-        },
-        "applied": {
-            "settings_version": settings["version"],
-            "through_step": settings["through_step"],
-            "mode": settings["mode"],
-            "threshold": settings["threshold"],
-            "triggered": True,
-            "injected_wrong": 4,
-            "injected_correct": 2,
-            "effective_acr": 1 / 15,
-        },
-    }
+# Beta loads a reference policy, so that there is a KL; a low threshold injects at every step.
+OPTIONS = {
+    "run_id": RUN,
+    "use_avspo": "true",
+    "acr_threshold_init": "0.1",
+    "beta": "0.01",
+    "logging_steps": "1",
+    "max_steps": "1000000",
+}
 
 
-def _train(url: str, done: threading.Event) -> None:
-    """Report steps of run `RUN` as a trainer would, each with the settings of the one before."""
-    with httpx.Client(base_url=url, trust_env=False) as client:
-        settings = client.post("/v1/runs", json={"id": RUN}).json()["settings"]
-        step = 0
-        while not done.wait(REPORT_EVERY_S):
-            step += 1
-            reply = client.post(f"/v1/runs/{RUN}/steps", json=_report(step, settings))
-            settings = reply.raise_for_status().json()["settings"]
+@contextmanager
+def training(monitor: AcrServe, folder: Path) -> Iterator[None]:
+    """Real GRPO training of the toy as run `RUN`, under way while the block runs."""
+    given = {**OPTIONS, "monitor_url": monitor.url, "output_dir": str(folder / "out")}
+    options = [part for name, value in given.items() for part in (f"--{name}", value)]
+    command = [sys.executable, "-m", "trainer.train", str(ROOT / "examples" / "toy.yaml"), *options]
+    with (folder / "train.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        eventually(lambda: process.poll() is not None or _step(monitor) > 2, "training", 120)
+        assert process.poll() is None, (folder / "train.log").read_text()[-2000:]
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _step(monitor: AcrServe) -> int:
+    reply = httpx.get(f"{monitor.url}/v1/runs/{RUN}")
+    return int(reply.json()["step"]) if reply.status_code == 200 else 0
 
 
 @pytest.fixture(scope="module")
 def scrape_target() -> Iterator[str]:
-    """`host:port` of a monitor that takes the steps of run `RUN` while it is scraped."""
-    done = threading.Event()
-    with short_folder() as folder, acr_serve(folder) as monitor:
-        trainer = threading.Thread(target=_train, args=(monitor.url, done), name="trainer")
-        trainer.start()
-        try:
-            yield monitor.url.removeprefix("http://")
-        finally:
-            done.set()
-            trainer.join()
+    """`host:port` of a monitor that a trainer reports to while it is scraped."""
+    with short_folder() as folder, acr_serve(folder) as monitor, training(monitor, folder):
+        yield monitor.url.removeprefix("http://")
 
 
 @pytest.fixture(scope="module")

@@ -189,3 +189,10 @@ def test_settings_survive_json_exactly(changes, memory, number):
     )
     assert decode_settings(msgspec.json.encode(settings)) == settings
     assert msgspec.json.decode(msgspec.json.encode(settings), type=Settings) == settings
+
+
+@pytest.mark.parametrize("name", ["version", "revision", "through_step"])
+def test_a_count_below_zero_is_refused(name):
+    negative: dict[str, Any] = {name: -1}
+    with pytest.raises(InvalidInput, match=name):
+        Settings(**negative)

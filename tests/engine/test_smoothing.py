@@ -17,6 +17,7 @@ from monitor_service.engine.smoothing import (
     Memory,
     wilson_interval,
 )
+from monitor_service.errors import InvalidInput
 
 STREAM = (1, 0, 1, 1, 0, 0, 0, 1)
 
@@ -176,3 +177,21 @@ def test_a_step_of_thousands_of_groups_replaces_the_past():
 def test_a_memory_survives_json_exactly(steps):
     memory = after(*steps)
     assert msgspec.json.decode(msgspec.json.encode(memory), type=Memory) == memory
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"ewma": 0.5, "weight": 0.4}, "memory.ewma"),
+        ({"ewma": -0.1, "weight": 0.4}, "memory.ewma"),
+        ({"ewma": 1e308, "weight": 1e-300}, "memory.ewma"),
+        ({"ewma": math.nan, "weight": 1.0}, "memory.ewma"),
+        ({"ewma": 0.5, "weight": 1.1}, "memory.ewma"),
+        ({"num_groups": -1}, "memory.num_groups"),
+        ({"window": "01234"}, "memory.window"),
+        ({"window": "0" * 65}, "memory.window"),
+    ],
+)
+def test_a_memory_that_could_not_have_come_about_is_refused(fields, name):
+    with pytest.raises(InvalidInput, match=f"^{name}"):
+        Memory(**fields)
