@@ -140,6 +140,7 @@ class MonitorClient:
             self._held, self._after_step = None, after_step
             self._is_known = self._is_connected = False
             self._is_superseded = self._is_stale = False
+            self._failure = None
             self._closing = closing
             failures = self._num_failures
         self._hurry.clear()
@@ -195,11 +196,12 @@ class MonitorClient:
                 return Held(settings=self._initial, note="no monitor yet: initial settings")
             return Held(settings=_off(self._initial), note="no monitor yet: plain GRPO")
         age = step - 1 - held.through_step
-        was_stale, self._is_stale = self._is_stale, age > MAX_STALE_STEPS
+        is_stale = age > MAX_STALE_STEPS and held.mode != "off"
+        was_stale, self._is_stale = self._is_stale, is_stale
         if self._is_stale != was_stale:
             what = "too old, interventions stop" if self._is_stale else "fresh again"
             log.warning("step %d: the settings held are %s", step, what)
-        if self._is_stale and held.mode != "off":
+        if is_stale:
             return Held(settings=_off(held), note=f"settings are {age} steps old: plain GRPO")
         return Held(settings=held)
 
@@ -305,16 +307,15 @@ class MonitorClient:
             for name in TUNABLE
             if name != "threshold" and getattr(run.settings, name) != getattr(self._initial, name)
         ]
-        log.info("run %s, attempt %d, at %s", self.run_id, run.attempt, self._url)
+        # Whoever was warned that nobody answers wants to hear that somebody does.
+        level = logging.WARNING if self._failure else logging.INFO
+        log.log(level, "run %s, attempt %d, at %s", self.run_id, run.attempt, self._url)
         if kept:
-            log.warning(
-                "run %s is known at %s and keeps its settings: %s; another run_id starts afresh",
-                self.run_id,
-                self._url,
-                ", ".join(kept),
-            )
+            what = "run %s is known and keeps its settings: %s; another run_id starts afresh"
+            log.warning(what, self.run_id, ", ".join(kept))
         with self._changed:
-            self._attempt, self._is_known, self._is_connected = run.attempt, True, True
+            self._attempt, self._failure = run.attempt, None
+            self._is_known = self._is_connected = True
             # A monitor that lost its data counts versions from 1 again.
             self._held = None
             self._offer(run.settings, "http")

@@ -332,3 +332,19 @@ def test_what_was_published_while_nobody_listened_is_found(folder: Path) -> None
 
         listen(connection(server.redis_url), "late", take, closing)
         assert held == [newest]
+
+
+def test_a_monitor_that_comes_late_takes_the_run_and_the_trainer_says_so(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with acr_serve(folder / "first") as server:
+        port = server.url.rpartition(":")[2]
+    client = MonitorClient(f"http://127.0.0.1:{port}", run_id="late")
+    client.start()
+    client.submit(report(1))
+    with acr_serve(folder / "second", "--port", port):
+        eventually(lambda: client.stats().results == {"recorded": 1}, "the report arrives")
+        client.close()
+    told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert told[0].startswith(f"no monitor at http://127.0.0.1:{port}")
+    assert told[1] == f"run late, attempt 1, at http://127.0.0.1:{port}"
