@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from monitor_service.engine.advance import Event, RunState, advance, resumed, with_changes
+from monitor_service.engine.advance import RunState, advance, resumed, with_changes
+from monitor_service.engine.events import Event
 from monitor_service.engine.settings import TUNABLE, Settings, from_profile
 from monitor_service.errors import (
     AttemptConflict,

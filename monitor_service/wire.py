@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from monitor_service.engine.advance import Counters, Event, Observation, StepFigures
+from monitor_service.engine.advance import Counters, Observation, StepFigures
 from monitor_service.engine.collapse import Matrix, matrix
+from monitor_service.engine.events import Event
 from monitor_service.engine.settings import AcrSource, Mode, Settings
 from monitor_service.engine.smoothing import Memory
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput

@@ -17,6 +17,7 @@ from monitor_service.engine.collapse import (
     judge,
 )
 from monitor_service.engine.controllers import CONTROLLERS, Bounds, Signal
+from monitor_service.engine.events import Event
 from monitor_service.engine.plan import decision_acr
 from monitor_service.engine.settings import AcrSource, Settings, changed
 from monitor_service.engine.smoothing import Memory
@@ -115,23 +116,6 @@ class StepFigures:
     threshold: float
     """tau this step was judged with, by the monitor's state."""
     threshold_next: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something worth telling a person.
-
-    Attributes:
-        kind: a stable name.
-        step: the newest step when it happened.
-        message: one sentence.
-        data: the numbers behind it.
-    """
-
-    kind: str
-    step: int
-    message: str
-    data: Mapping[str, Any]
 
 
 def advance(state: RunState, seen: Observation) -> tuple[RunState, StepFigures, tuple[Event, ...]]:

@@ -5,6 +5,11 @@ N=1 it is 0 or 1. `Memory` pools groups over steps in two ways: a bias-corrected
 EWMA, and an exact window of the newest groups. Both see only real rewards.
 
     lam_t = 0.5^(N_t/h);   e <- lam*e + (1-lam)*ACR_t;   w <- lam*w + (1-lam);   ACR_s = e/w
+
+The sides of collapse are pooled alike. How far a pooled rate can be trusted follows from the
+weights that the groups have in it:
+
+    q <- lam^2*q + (1-lam)^2/N_t;   n_eff = w^2/q;   se(p) = sqrt(p(1-p)/n_eff)
 """
 
 import math
@@ -26,18 +31,52 @@ _COLLAPSED_CODES = {str(int(outcome)) for outcome in COLLAPSED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Pooled rates of collapse, in [0, 1].
+
+    Attributes:
+        acr: share of groups without a signal.
+        wrong: share of all-wrong groups; None when the kinds are not known.
+        correct: share of all-correct groups; None when the kinds are not known.
+        num_effective: groups that an unweighted mean would need to be as certain.
+    """
+
+    acr: float
+    wrong: float | None
+    correct: float | None
+    num_effective: float
+
+    @property
+    def other(self) -> float | None:
+        """Share of groups that collapsed at a value neither right nor wrong."""
+        if self.wrong is None or self.correct is None:
+            return None
+        return max(0.0, self.acr - self.wrong - self.correct)
+
+    def standard_error(self, rate: float) -> float:
+        """Sampling error of one of these rates."""
+        return math.sqrt(max(0.0, rate * (1 - rate)) / self.num_effective)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What is remembered of past groups; a value, small enough to travel with the settings.
 
     Attributes:
         ewma: `e` above, biased towards 0 by its start.
+        ewma_wrong: the same for the share of all-wrong groups.
+        ewma_correct: the same for the share of all-correct groups.
         weight: `w` above, in [0, 1].
+        weight_squared: `q` above, in [0, weight].
         num_groups: scored groups seen so far.
         window: one digit (`Outcome`) for each of the newest `WINDOW_GROUPS` scored groups.
     """
 
     ewma: float = 0.0
+    ewma_wrong: float = 0.0
+    ewma_correct: float = 0.0
     weight: float = 0.0
+    weight_squared: float = 0.0
     num_groups: int = 0
     window: str = ""
 
@@ -47,6 +86,13 @@ class Memory:
             raise InvalidInput(
                 "memory.ewma, memory.weight", (self.ewma, self.weight), "0 <= ewma <= weight <= 1"
             )
+        sides = (self.ewma_wrong, self.ewma_correct)
+        if min(sides) < 0 or not sum(sides) <= self.ewma + _ROUNDING:
+            raise InvalidInput(
+                "memory.ewma_wrong, memory.ewma_correct", sides, "at least 0, together at most ewma"
+            )
+        if not 0 <= self.weight_squared <= self.weight + _ROUNDING:
+            raise InvalidInput("memory.weight_squared", self.weight_squared, "0 to weight")
         if self.num_groups < 0:
             raise InvalidInput("memory.num_groups", self.num_groups, "must be at least 0")
         if not re.fullmatch(f"[0-3]{{0,{WINDOW_GROUPS}}}", self.window):
@@ -58,17 +104,50 @@ class Memory:
             return self
         scored = "".join(str(code) for code in groups.outcomes.tolist() if code != Outcome.UNSCORED)
         return replace(
-            self.blended(groups.acr, decay=0.5 ** (groups.num_scored / HALF_LIFE_GROUPS)),
+            self.blended(
+                groups.acr,
+                groups.num_scored,
+                wrong=groups.share(Outcome.ALL_WRONG) or 0.0,
+                correct=groups.share(Outcome.ALL_CORRECT) or 0.0,
+            ),
             num_groups=self.num_groups + groups.num_scored,
             window=(self.window + scored)[-WINDOW_GROUPS:],
         )
 
-    def blended(self, rate: float, *, decay: float) -> "Memory":
-        """One EWMA update with `decay` in [0, 1), the weight kept by the past."""
+    def blended(
+        self,
+        acr: float,
+        num_groups: float,
+        *,
+        wrong: float = 0.0,
+        correct: float = 0.0,
+        decay: float | None = None,
+    ) -> "Memory":
+        """One EWMA update with the rates of `num_groups` (above 0) groups; the window stays.
+
+        `decay`, the weight kept by the past, follows from the half-life unless it is given.
+        """
+        if decay is None:
+            decay = 0.5 ** (num_groups / HALF_LIFE_GROUPS)
         return replace(
             self,
-            ewma=decay * self.ewma + (1 - decay) * rate,
+            ewma=decay * self.ewma + (1 - decay) * acr,
+            ewma_wrong=decay * self.ewma_wrong + (1 - decay) * wrong,
+            ewma_correct=decay * self.ewma_correct + (1 - decay) * correct,
             weight=decay * self.weight + (1 - decay),
+            weight_squared=decay**2 * self.weight_squared + (1 - decay) ** 2 / num_groups,
+        )
+
+    @property
+    def rates(self) -> Rates | None:
+        """The pooled rates, and how certain they are; None before the first scored group."""
+        if not self.weight_squared:
+            return None
+        return Rates(
+            acr=self.ewma / self.weight,
+            wrong=self.ewma_wrong / self.weight,
+            correct=self.ewma_correct / self.weight,
+            num_effective=self.weight**2 / self.weight_squared,
         )
 
     @property

@@ -17,7 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from monitor_service.engine.advance import Event, RunState
+from monitor_service.engine.advance import RunState
+from monitor_service.engine.events import Event
 from monitor_service.errors import StoreCorrupt, StoreUnavailable
 from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys, step_field
 from monitor_service.wire import Change, EventView, StepRecord

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from monitor_service.engine.advance import (
     Counters,
-    Event,
     Observation,
     RunState,
     StepFigures,
@@ -19,6 +18,7 @@ from monitor_service.engine.advance import (
     with_changes,
 )
 from monitor_service.engine.collapse import matrix
+from monitor_service.engine.events import Event
 from monitor_service.engine.plan import plan
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.smoothing import NOTHING_SEEN, wilson_interval

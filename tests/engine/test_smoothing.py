@@ -49,7 +49,7 @@ def after(*steps: tuple[int, ...]) -> Memory:
 def test_the_ewma_of_a_stream_is_bias_corrected(decay: float, expected: list[float]):
     memory, found = NOTHING_SEEN, []
     for rate in STREAM:
-        memory = memory.blended(rate, decay=decay)
+        memory = memory.blended(rate, 1, decay=decay)
         found.append(memory.smoothed_acr)
     assert found == pytest.approx(expected, abs=1e-6)
 

@@ -8,7 +8,8 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from monitor_service.engine.advance import Event, RunState, advance
+from monitor_service.engine.advance import RunState, advance
+from monitor_service.engine.events import Event
 from monitor_service.engine.settings import Settings
 from monitor_service.errors import StoreCorrupt, StoreUnavailable
 from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys
