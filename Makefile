@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types fmt dashboards bench up down clean
+.PHONY: help install demo test check lint types fmt dashboards bench bench-control up down clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -9,7 +9,7 @@ TORCH  ?= 2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 help:  ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed  ## Everything into .venv; CPU PyTorch where there is no GPU
 
@@ -50,6 +50,9 @@ dashboards: install  ## Write the dashboards' JSON from their code
 
 bench: install  ## What the hook costs a training step
 	$(BIN)/python -m benchmarks.hook
+
+bench-control: install  ## What every control law decides, by simulation (some minutes)
+	$(BIN)/python -m benchmarks.control
 
 up:  ## Redis, monitor, Prometheus and Grafana in containers
 	docker compose up --detach --build --wait

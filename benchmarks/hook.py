@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from monitor_service.engine.plan import Host
+from monitor_service.engine.injection import Host
 from monitor_service.engine.settings import Settings
 from monitor_service.wire import Scalars, StepReport
 from trainer import avspo

@@ -1,11 +1,12 @@
 """The dashboard "ACR run": does the run learn, is the loop closed, does the intervention help."""
 
 from grafana_foundation_sdk.builders import dashboard as dashboard_builders
-from grafana_foundation_sdk.builders import stat, table, timeseries
+from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import dashboard
 
 from dashboards import panels
 from dashboards.promql import gauge, rate, ratio
+from dashboards.steering import loop, steering
 
 UID = "acr-run"
 
@@ -16,15 +17,6 @@ ACR_LEVELS = ((0.35, "orange"), (0.5, "red"))
 LAG_LEVELS_STEPS = ((5, "orange"), (50, "red"))
 
 SILENCE_LEVELS_S = ((120, "orange"), (900, "red"))
-
-OUTCOME_COLORS = {
-    "mixed": "green",
-    "all_correct": "blue",
-    "all_wrong": "red",
-    "uniform_other": "orange",
-    "unscored": "#8e8e8e",
-}
-SIDE_COLORS = {"correct": "blue", "wrong": "red"}
 
 # The three outcomes without a learning signal; together they make ACR.
 COLLAPSED = 'outcome=~"all_correct|all_wrong|uniform_other"'
@@ -57,10 +49,11 @@ def build() -> dashboard.Dashboard:
         )
         .annotation(_interventions())
     )
-    content: list[stat.Panel | timeseries.Panel | table.Panel] = [
+    content: list[stat.Panel | timeseries.Panel | statetimeline.Panel | table.Panel] = [
         *_headline(),
         *_collapse(),
-        *_loop(),
+        *loop(),
+        *steering(),
         *_health(),
         _runs(),
     ]
@@ -202,66 +195,7 @@ def _collapse() -> list[timeseries.Panel]:
             ),
         )
     )
-    return [_colored(outcomes, OUTCOME_COLORS), acr]
-
-
-def _loop() -> list[timeseries.Panel]:
-    split = panels.stacked(
-        panels.lines(
-            "Collapsed groups by side",
-            [panels.query(gauge("acr_collapsed_ratio", "outcome"), "{{outcome}}")],
-            description="The parts of the last step's ACR. all_wrong calls for exploration or "
-            "easier prompts and is the side worth intervening on; all_correct late in a run is "
-            "success, not a fault; uniform_other asks for a look at the reward.",
-            unit="percentunit",
-            span=8,
-        )
-        .min(0)
-        .max(1)
-    )
-    injected = panels.stacked(
-        panels.lines(
-            "Injected groups per step",
-            [
-                panels.query(
-                    ratio(rate("acr_injected_groups_total", "side"), rate("acr_steps_total")),
-                    "{{side}}",
-                )
-            ],
-            description="Groups given virtual samples per training step. wrong pushes the model "
-            "off what it tried; correct presses on with what it knows and costs entropy: when "
-            "entropy falls along with it, set the target to wrong only.",
-            unit="suffix: groups",
-            span=8,
-        ).min(0)
-    )
-    settings = (
-        panels.lines(
-            "Settings: published and applied",
-            panels.queries(
-                {
-                    "published": gauge("acr_settings_version"),
-                    "applied": gauge("acr_applied_settings_version"),
-                    "lag": gauge("acr_settings_lag_steps"),
-                }
-            ),
-            description="The version the monitor published and the one the trainer says it "
-            "applied. The two should rise together; applied standing still means the loop is "
-            "open. Lag, in steps, is on the right axis.",
-            unit="none",
-            span=8,
-        )
-        .min(0)
-        .override_by_name(
-            "lag",
-            panels.properties(
-                unit="suffix: steps",
-                custom__axisPlacement="right",
-                color=panels.color("orange"),
-            ),
-        )
-    )
-    return [_colored(split, OUTCOME_COLORS), _colored(injected, SIDE_COLORS), settings]
+    return [panels.colored(outcomes, panels.OUTCOME_COLORS), acr]
 
 
 def _health() -> list[timeseries.Panel]:
@@ -387,9 +321,3 @@ def _runs() -> table.Panel:
         .override_by_name("threshold", panels.properties(unit="percentunit", decimals=1))
         .override_by_name("last report", age_cell)
     )
-
-
-def _colored(panel: timeseries.Panel, colors: dict[str, str]) -> timeseries.Panel:
-    for series, name in colors.items():
-        panel.override_by_name(series, panels.properties(color=panels.color(name)))
-    return panel

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as dashboard_builders
-from grafana_foundation_sdk.builders import prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -13,6 +13,14 @@ DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # Finest step of a query with a rate. Grafana makes `$__rate_interval` four times this, which holds
 # several scrapes; a training step may well be longer, and `lines` bridges the gaps it leaves.
 RATE_STEP = "15s"
+
+OUTCOME_COLORS = {
+    "mixed": "green",
+    "all_correct": "blue",
+    "all_wrong": "red",
+    "uniform_other": "orange",
+    "unscored": "#8e8e8e",
+}
 
 _FULL_LINE_WIDTH_PX = 2
 _STACK_OPACITY_PERCENT = 45
@@ -121,6 +129,40 @@ def lines(
         )
         .span(span)
         .height(height)
+    )
+
+
+def colored(panel: timeseries.Panel, colors: Mapping[str, str]) -> timeseries.Panel:
+    """The same panel with fixed colours: name of a series -> colour."""
+    for series, name in colors.items():
+        panel.override_by_name(series, properties(color=color(name)))
+    return panel
+
+
+def states(
+    title: str,
+    targets: Sequence[prometheus.Dataquery],
+    *,
+    description: str,
+    values: Mapping[str, tuple[str, str]],
+) -> statetimeline.Panel:
+    """One row for each series, coloured by its value: value -> (text, colour)."""
+    results = {
+        value: dashboard.ValueMappingResult(text=text, color=tint, index=index)
+        for index, (value, (text, tint)) in enumerate(values.items())
+    }
+    return (
+        statetimeline.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .targets(list(targets))
+        .unit("none")
+        .mappings([dashboard.ValueMap(options=results)])
+        .merge_values(True)
+        .legend(common_builders.VizLegendOptions().show_legend(False))
+        .span(12)
+        .height(7)
     )
 
 

@@ -21,5 +21,10 @@ def ratio(numerator: str, denominator: str) -> str:
     return f"{numerator} / on () group_left () ({denominator} > 0)"
 
 
+def or_none(figure: str, label: str) -> str:
+    """The series, or while there is none at all a 0 whose `label` says so."""
+    return f'{figure} or on () label_replace(vector(0), "{label}", "none", "", "")'
+
+
 def _max_by(labels: tuple[str, ...]) -> str:
     return f"max by ({', '.join(labels)}) " if labels else "max"

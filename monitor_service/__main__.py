@@ -1,6 +1,6 @@
 """`python -m monitor_service` is `acr`."""
 
-from monitor_service.cli import main
+from monitor_service.cli.main import main
 
 if __name__ == "__main__":
     main()

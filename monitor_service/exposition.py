@@ -2,10 +2,11 @@
 
 Group outcomes are counters: the ACR of any time window is a ratio of rates, and no step is lost
 between two scrapes. Gauges show the newest step. A figure that does not exist is absent, not 0.
-The only label people can grow is `run`.
+The only label people can grow is `run`; all others have a fixed set of values.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -16,15 +17,22 @@ from prometheus_client.core import (
 )
 
 from monitor_service.__about__ import __version__
-from monitor_service.wire import Run
+from monitor_service.engine.arming import Stage
+from monitor_service.engine.settings import ActingMode
+from monitor_service.resources import Run
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _COLLAPSED = ("all_wrong", "all_correct", "uniform_other")
 _OUTCOMES = ("mixed", *_COLLAPSED, "unscored")
 
+_SIDES = ("wrong", "correct")
+_SMOOTHED = {"all_wrong": "acr_wrong_smoothed", "all_correct": "acr_correct_smoothed"}
+
 _INFO = ("profile", "controller", "mode", "strategy")
 
 Figure = Callable[[Run], float | None]
+Labelled = Callable[[Run], Iterable[tuple[Sequence[str], float | None]]]
+"""Values of a figure's labels beside `run` -> the figure."""
 
 _COUNTERS = {
     "acr_steps": ("Generation batches reported.", "steps"),
@@ -59,6 +67,7 @@ class _RunCollector:
         yield from self._counters()
         yield from self._states()
         yield from self._steps()
+        yield from self._control()
 
     def _counters(self) -> Iterator[Metric]:
         for name, (text, field) in _COUNTERS.items():
@@ -67,16 +76,23 @@ class _RunCollector:
                 plain.add_metric([run.id], getattr(run.counters, field))
             yield plain
         groups = CounterMetricFamily("acr_groups", "Groups by outcome.", labels=["run", "outcome"])
-        sides = CounterMetricFamily(
+        injected = CounterMetricFamily(
             "acr_injected_groups", "Groups given a virtual signal.", labels=["run", "side"]
+        )
+        shadow = CounterMetricFamily(
+            "acr_shadow_injected_groups",
+            "Groups that would have been, had the mode not been shadow.",
+            labels=["run", "side"],
         )
         for run in self._runs:
             for outcome in _OUTCOMES:
                 groups.add_metric([run.id, outcome], getattr(run.counters, outcome))
-            for side in ("wrong", "correct"):
-                sides.add_metric([run.id, side], getattr(run.counters, f"injected_{side}"))
+            for side in _SIDES:
+                injected.add_metric([run.id, side], getattr(run.counters, f"injected_{side}"))
+                shadow.add_metric([run.id, side], getattr(run.counters, f"shadow_{side}"))
         yield groups
-        yield sides
+        yield injected
+        yield shadow
 
     def _states(self) -> Iterator[Metric]:
         info = InfoMetricFamily("acr_run", "What the run is set to.", labels=["run"])
@@ -105,17 +121,18 @@ class _RunCollector:
             yield self._gauge(name, text, _last("collapse", field))
         for name, (text, field) in _SCALARS.items():
             yield self._gauge(name, text, _last("scalars", field))
-        split = GaugeMetricFamily(
+        yield self._labelled(
             "acr_collapsed_ratio",
             "ACR by kind of collapse; the kinds add up to acr_ratio.",
-            labels=["run", "outcome"],
+            ["outcome"],
+            _split,
         )
-        for run in self._runs:
-            if run.last and run.last.collapse.num_groups:
-                for outcome in _COLLAPSED:
-                    count = getattr(run.last.collapse, outcome)
-                    split.add_metric([run.id, outcome], count / run.last.collapse.num_groups)
-        yield split
+        yield self._labelled(
+            "acr_smoothed_collapsed_ratio",
+            "acr_smoothed_ratio by kind of collapse.",
+            ["outcome"],
+            _smoothed_split,
+        )
         yield self._gauge(
             "acr_effective_ratio",
             "ACR the optimizer saw, after injection; falls by construction.",
@@ -131,6 +148,79 @@ class _RunCollector:
             "Steps between the settings applied and the newest they could have known.",
             _lag_steps,
         )
+
+    def _control(self) -> Iterator[Metric]:
+        yield self._labelled(
+            "acr_alarm_active",
+            "1 for every alarm that is raised; absent when it is not.",
+            ["rule", "severity"],
+            lambda run: [((found.rule, found.severity), 1) for found in run.verdicts],
+        )
+        yield self._labelled(
+            "acr_acting_mode",
+            "1 for the mode at the next step, overrides and kill included; 0 for the others.",
+            ["mode"],
+            lambda run: [((mode,), mode == run.acting_mode) for mode in get_args(ActingMode)],
+        )
+        yield self._labelled(
+            "acr_controller_stage",
+            "1 for the stage of the guarded controller, which is off under any other; 0 for the "
+            "others.",
+            ["stage"],
+            lambda run: [
+                ((stage,), stage == run.settings.arming.stage) for stage in get_args(Stage)
+            ],
+        )
+        yield self._gauge(
+            "acr_killed",
+            "1 after a kill, until somebody re-arms.",
+            lambda run: bool(run.settings.kill),
+        )
+        yield self._gauge(
+            "acr_overrides_active",
+            "Overrides that act at the next step.",
+            lambda run: len(run.acting_overrides),
+        )
+        yield self._gauge(
+            "acr_injected_groups_ratio",
+            "Share of groups injected, pooled over the last groups: what its cap holds for.",
+            _last("applied", "group_fraction_pooled"),
+        )
+        yield self._gauge(
+            "acr_injected_mass_ratio",
+            "Share of the sum of |A| that was injected, pooled alike.",
+            _last("applied", "mass_fraction_pooled"),
+        )
+        yield self._labelled(
+            "acr_knob_requested",
+            "Value asked for of one of the trainer's parameters.",
+            ["knob"],
+            lambda run: [((knob.name,), knob.requested) for knob in run.knobs],
+        )
+        yield self._labelled(
+            "acr_knob_applied",
+            "Value in force at the newest step, of parameters that are asked for.",
+            ["knob"],
+            lambda run: [((knob.name,), knob.applied.value) for knob in run.knobs if knob.applied],
+        )
+        yield self._labelled(
+            "acr_knob_ignored",
+            "1 when the trainer ignored what is asked for at its newest step.",
+            ["knob"],
+            lambda run: [
+                ((knob.name,), knob.applied.status == "ignored")
+                for knob in run.knobs
+                if knob.applied
+            ],
+        )
+
+    def _labelled(self, name: str, text: str, labels: Sequence[str], figures: Labelled) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=["run", *labels])
+        for run in self._runs:
+            for values, figure in figures(run):
+                if figure is not None:
+                    family.add_metric([run.id, *values], figure)
+        return family
 
     def _gauge(self, name: str, text: str, figure: Figure) -> Metric:
         family = GaugeMetricFamily(name, text, labels=["run"])
@@ -148,6 +238,19 @@ def _last(part: str, field: str) -> Figure:
         return None if run.last is None else getattr(getattr(run.last, part), field, None)
 
     return figure
+
+
+def _split(run: Run) -> Iterator[tuple[Sequence[str], float | None]]:
+    if run.last and run.last.collapse.num_groups:
+        for outcome in _COLLAPSED:
+            count = getattr(run.last.collapse, outcome)
+            yield (outcome,), count / run.last.collapse.num_groups
+
+
+def _smoothed_split(run: Run) -> Iterator[tuple[Sequence[str], float | None]]:
+    if run.last:
+        for outcome, field in _SMOOTHED.items():
+            yield (outcome,), getattr(run.last.collapse, field)
 
 
 def _lag_steps(run: Run) -> float | None:

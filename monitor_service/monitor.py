@@ -1,40 +1,39 @@
 """The monitor: engine and store, nothing else. No HTTP, no environment, no clock of its own."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from monitor_service.engine.advance import RunState, advance, resumed, with_changes
+import msgspec
+
+from monitor_service.control import MAX_TRIES, Control
+from monitor_service.engine.advance import advance
+from monitor_service.engine.changes import resumed
 from monitor_service.engine.events import Event
-from monitor_service.engine.settings import TUNABLE, Settings, from_profile
-from monitor_service.errors import (
-    AttemptConflict,
-    Contention,
-    InvalidInput,
-    RevisionConflict,
-    RunNotFound,
-    StepConflict,
-)
-from monitor_service.store.redis import About, Recorded, RedisStore, StoredRun, first_step
-from monitor_service.wire import (
-    Change,
-    CreateRun,
+from monitor_service.engine.forecast import FinishedRun, forecast
+from monitor_service.engine.health import told
+from monitor_service.engine.profiles import from_profile
+from monitor_service.engine.settings import Settings
+from monitor_service.engine.state import RunState
+from monitor_service.errors import AttemptConflict, Contention, StepConflict
+from monitor_service.resources import (
+    Diagnosis,
+    EndOfRun,
     EventPage,
+    ForecastView,
+    Result,
+    ResultRequest,
     Run,
     RunList,
     SettingsView,
     StepPage,
     StepRecord,
-    StepReport,
-    check_run_id,
-    digest,
-    observation,
 )
+from monitor_service.store.redis import About, Recorded, RedisStore, StoredRun, first_step
+from monitor_service.views import silent_verdict, stored_run, view
+from monitor_service.wire import CreateRun, StepReport, check_run_id, digest, observation
 
-MAX_TRIES = 50
-"""Lost races after which a writer gives up; each loss means that another writer won."""
-MAX_REASON_CHARS = 500
-MAX_ACTOR_CHARS = 128
+log = logging.getLogger(__name__)
 
 
 class Monitor:
@@ -44,6 +43,8 @@ class Monitor:
         """`clock` tells Unix time in seconds."""
         self._store = store
         self._clock = clock
+        self.control = Control(store, clock)
+        """What people order."""
 
     async def ping(self) -> None:
         """Whether the store answers."""
@@ -66,21 +67,25 @@ class Monitor:
                 await self._store.announce(wanted.id, now)
             elif wanted.start_id and wanted.start_id in stored.state.start_ids:
                 # The same start again, its first answer lost: it keeps its attempt, even replaced.
-                return _view(stored, 1 + stored.state.start_ids.index(wanted.start_id)), False
+                return self._view(stored, 1 + stored.state.start_ids.index(wanted.start_id)), False
             elif wanted.resume_from_step is None or (
                 stored.last is None
                 and stored.state.step == wanted.resume_from_step
                 and not wanted.start_id
             ):
-                return _view(stored), False
+                return self._view(stored), False
             else:
                 earlier = await self._store.state_at(stored, wanted.resume_from_step)
-                after = replace(stored, state=resumed(stored.state, earlier, wanted.start_id))
-                after = _addressed(after)
-                message = f"attempt {after.state.attempt} continues after step {earlier.step}"
-                events = [_event("resumed", after.state, message)]
+                after = _addressed(
+                    replace(
+                        stored,
+                        state=resumed(stored.state, earlier, wanted.start_id),
+                        about=msgspec.structs.replace(stored.about, started_at_s=now),
+                    )
+                )
+                events = [_resumption(stored.state, after.state)]
             if await self._store.commit(stored, after, at_s=now, events=events) == "written":
-                return _view(after), stored is None
+                return self._view(after), stored is None
         raise Contention(f"run {wanted.id!r} is being changed by too many writers")
 
     async def report(self, run_id: str, report: StepReport) -> tuple[bool, Settings]:
@@ -100,15 +105,11 @@ class Monitor:
         for _ in range(MAX_TRIES):
             stored = await self._stored(run_id)
             state = stored.state
-            if report.attempt != state.attempt:
-                raise AttemptConflict(
-                    f"step {report.step} is of attempt {report.attempt}; the run is at attempt "
-                    f"{state.attempt}"
-                )
+            _check_attempt(report.attempt, state, f"step {report.step}")
             if report.step <= state.step:
                 return await self._reported_before(stored, report, content)
             now = self._clock()
-            moved, figures, events = advance(state, seen)
+            moved, figures, events = advance(state, seen, now_s=now)
             record = StepRecord(
                 step=report.step,
                 attempt=report.attempt,
@@ -128,61 +129,110 @@ class Monitor:
                 events=events,
             )
             if outcome == "written":
+                for event in events:
+                    if event.kind == "health_failed":
+                        log.error("run %s, step %d: %s", run_id, report.step, event.message)
                 return True, moved.settings
         raise Contention(f"run {run_id!r} is being changed by too many writers")
 
-    async def change(
-        self,
-        run_id: str,
-        changes: Mapping[str, Any],
-        *,
-        actor: str,
-        reason: str,
-        if_revision: int | None = None,
-    ) -> SettingsView:
-        """Change settings on behalf of a person; in force from the trainer's next batch on.
+    async def end(self, run_id: str, ended: EndOfRun) -> Run:
+        """The trainer's training is over; silence is no alarm until it reports again.
 
         Raises:
-            InvalidInput: an unknown field, a value out of range, no reason, nothing to change.
-            RevisionConflict: the revision is not `if_revision` any more.
+            AttemptConflict: another start has taken the run over.
         """
-        _check_text("reason", reason, MAX_REASON_CHARS)
-        _check_text("actor", actor, MAX_ACTOR_CHARS)
-        if not changes:
-            raise InvalidInput("settings", {}, f"at least one of {', '.join(TUNABLE)}")
         for _ in range(MAX_TRIES):
             stored = await self._stored(run_id)
-            current = stored.state.settings
-            if if_revision is not None and if_revision != current.revision:
-                raise RevisionConflict(_since(stored, if_revision), settings=current)
-            now = self._clock()
-            moved = with_changes(stored.state, changes)
-            change = Change(
-                at_s=now,
-                actor=actor,
-                reason=reason,
-                changes=dict(changes),
-                version=moved.settings.version,
+            _check_attempt(ended.attempt, stored.state, "the end")
+            if stored.state.ended == ended.how:
+                return self._view(stored)
+            settings = stored.state.settings
+            settings = replace(settings, version=settings.version + 1)
+            moved = replace(stored.state, settings=settings, ended=ended.how)
+            after = replace(stored, state=moved)
+            event = _event("ended", moved, ended.how)
+            if (
+                await self._store.commit(stored, after, at_s=self._clock(), events=[event])
+                == "written"
+            ):
+                return self._view(after)
+        raise Contention(f"run {run_id!r} is being changed by too many writers")
+
+    async def tell_silence(self) -> None:
+        """Raise the alarm for every run whose reports have stopped, once; no report will."""
+        for stored in await self._store.load_all():
+            now_s = self._clock()
+            found = silent_verdict(stored, now_s)
+            if found is None or stored.state.is_silent:
+                continue
+            settings = stored.state.settings
+            settings = replace(settings, version=settings.version + 1)
+            silent = replace(stored.state, settings=settings, is_silent=True)
+            # A writer that was faster has moved the run: the next round looks again.
+            await self._store.commit(
+                stored,
+                replace(stored, state=silent),
+                at_s=now_s,
+                events=[told("alarm_raised", found)],
             )
-            old = {name: getattr(current, name) for name in changes}
+
+    async def diagnosis(self, run_id: str) -> Diagnosis:
+        """How the run is doing, and what became of every parameter that was asked for."""
+        stored = await self._stored(run_id)
+        view = self._view(stored)
+        return Diagnosis(
+            run_id=run_id,
+            step=view.step,
+            verdicts=view.verdicts,
+            failure=stored.state.health_failure,
+            knobs=view.knobs,
+        )
+
+    async def forecast(self, run_id: str) -> ForecastView:
+        """The accuracy to expect at the end of the run."""
+        stored = await self._stored(run_id)
+        own = stored.result
+        finished = [
+            FinishedRun(
+                acr_100=result.acr_100, accuracy=result.accuracy, benchmark=result.benchmark
+            )
+            for result in await self._store.results()
+            if result.acr_100 is not None and result.run_id != run_id
+        ]
+        benchmark = own.benchmark if own else None
+        found = forecast(stored.state.health.first_hundred, finished, benchmark=benchmark)
+        return ForecastView(run_id=run_id, forecast=found, result=own)
+
+    async def result(self, run_id: str, wanted: ResultRequest) -> Result:
+        """Keep the final accuracy of a run; a later one replaces it."""
+        for _ in range(MAX_TRIES):
+            stored = await self._stored(run_id)
+            result = Result(
+                run_id=run_id,
+                accuracy=wanted.accuracy,
+                benchmark=wanted.benchmark,
+                acr_100=stored.state.health.first_hundred.acr_100,
+                at_s=self._clock(),
+            )
             event = Event(
-                kind="settings_changed",
-                step=moved.step,
-                message=f"{actor}: {reason}",
-                data={"old": old, "new": dict(changes), "version": moved.settings.version},
+                kind="result",
+                step=stored.state.step,
+                message=f"{result.accuracy:.4g} on {result.benchmark}",
+                data={"accuracy": result.accuracy, "benchmark": result.benchmark},
             )
-            after = replace(stored, state=moved, changed=change)
-            if await self._store.commit(stored, after, at_s=now, events=[event]) == "written":
-                return SettingsView(settings=moved.settings, changed=change)
+            after = replace(stored, result=result)
+            outcome = await self._store.commit(stored, after, at_s=result.at_s, events=[event])
+            if outcome == "written":
+                return result
         raise Contention(f"run {run_id!r} is being changed by too many writers")
 
     async def run(self, run_id: str) -> Run:
         """One run as it stands."""
-        return _view(await self._stored(run_id))
+        return self._view(await self._stored(run_id))
 
     async def runs(self) -> RunList:
         """All runs, newest first."""
-        return RunList(runs=[_view(stored) for stored in await self._store.load_all()])
+        return RunList(runs=[self._view(stored) for stored in await self._store.load_all()])
 
     async def settings(self, run_id: str) -> SettingsView:
         """The settings in force."""
@@ -206,11 +256,11 @@ class Monitor:
         await self._stored(run_id)
         return EventPage(events=await self._store.events(run_id, limit))
 
+    def _view(self, stored: StoredRun, attempt: int | None = None) -> Run:
+        return view(stored, self._clock(), attempt)
+
     async def _stored(self, run_id: str) -> StoredRun:
-        stored = await self._store.load(check_run_id(run_id))
-        if stored is None:
-            raise RunNotFound(run_id)
-        return stored
+        return await stored_run(self._store, run_id)
 
     async def _reported_before(
         self, stored: StoredRun, report: StepReport, content: str
@@ -246,34 +296,26 @@ def _addressed(run: StoredRun) -> StoredRun:
     return replace(run, state=replace(run.state, settings=settings))
 
 
+def _resumption(before: RunState, after: RunState) -> Event:
+    """A new attempt, and what went away with the old one."""
+    return Event(
+        kind="resumed",
+        step=after.step,
+        message=f"attempt {after.attempt} continues after step {after.step}",
+        data={
+            "attempt": after.attempt,
+            "command_dropped": before.settings.command,
+            "alarms": sorted(after.health.raised),
+        },
+    )
+
+
 def _event(kind: str, state: RunState, message: str) -> Event:
     return Event(kind=kind, step=state.step, message=message, data={"attempt": state.attempt})
 
 
-def _view(stored: StoredRun, attempt: int | None = None) -> Run:
-    state, about = stored.state, stored.about
-    return Run(
-        id=stored.run_id,
-        created_at_s=about.created_at_s,
-        last_report_at_s=stored.last.at_s if stored.last else None,
-        step=state.step,
-        attempt=attempt or state.attempt,
-        config=about.config,
-        tags=about.tags,
-        counters=state.counters,
-        settings=state.settings,
-        changed=stored.changed,
-        last=stored.last,
-    )
-
-
-def _since(stored: StoredRun, revision: int) -> str:
-    text = f"you saw revision {revision}, the settings are at {stored.state.settings.revision}"
-    if change := stored.changed:
-        text += f"; {change.actor} changed {', '.join(change.changes)}: {change.reason}"
-    return text
-
-
-def _check_text(field: str, text: Any, most: int) -> None:
-    if not isinstance(text, str) or not text.strip() or len(text) > most:
-        raise InvalidInput(field, text, f"must be a text of 1 to {most} characters")
+def _check_attempt(attempt: int, state: RunState, what: str) -> None:
+    if attempt != state.attempt:
+        raise AttemptConflict(
+            f"{what} is of attempt {attempt}; the run is at attempt {state.attempt}"
+        )

@@ -16,7 +16,7 @@ import uvicorn
 
 from monitor_service.api.app import create_app
 from monitor_service.config import ServiceConfig
-from monitor_service.errors import StartupError, StoreUnavailable
+from monitor_service.errors import AcrError, StartupError, StoreUnavailable
 from monitor_service.monitor import Monitor
 from monitor_service.store.redis import RedisStore
 from monitor_service.urls import without_password
@@ -24,6 +24,7 @@ from monitor_service.urls import without_password
 KEEP_ALIVE_S = 75
 """Trainers report every few seconds to minutes; reconnecting each time would be waste."""
 SHUTDOWN_S = 10
+WATCH_EVERY_S = 30
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,8 @@ async def _serve(
             await store.ping()
         except StoreUnavailable as error:
             raise StartupError(f"{without_password(endpoint.redis_url)}: {error}") from error
-        app = create_app(Monitor(store, time.time), max_body_bytes=config.max_body_bytes)
+        monitor = Monitor(store, time.time)
+        app = create_app(monitor, max_body_bytes=config.max_body_bytes)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -99,9 +101,21 @@ async def _serve(
         if config.redis_url is None:
             _publish(config.data_dir / "monitor.json", endpoint)
         on_ready(endpoint)
+        watch = asyncio.create_task(_watch_for_silence(monitor))
         await server.serve(sockets=[listener])
+        watch.cancel()
     finally:
         await store.close()
+
+
+async def _watch_for_silence(monitor: Monitor) -> None:
+    """A run that stopped reporting cannot say so itself."""
+    while True:
+        await asyncio.sleep(WATCH_EVERY_S)
+        try:
+            await monitor.tell_silence()
+        except AcrError as error:
+            log.warning("runs could not be watched for silence: %s", error)
 
 
 def _url(listener: socket.socket) -> str:

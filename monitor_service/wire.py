@@ -7,18 +7,18 @@ fields are refused, so that a setting or a figure is never dropped in silence.
 import hashlib
 import re
 import sys
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from monitor_service.engine.advance import Counters, Observation, StepFigures
+from monitor_service.engine.arming import Stage
 from monitor_service.engine.collapse import Matrix, matrix
-from monitor_service.engine.events import Event
-from monitor_service.engine.settings import AcrSource, Mode, Settings
-from monitor_service.engine.smoothing import Memory
+from monitor_service.engine.settings import AcrSource, ActingMode, Settings
+from monitor_service.engine.state import Observation
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
 from monitor_service.explain import explained
 
@@ -29,12 +29,20 @@ JSON = "application/json"
 MAX_GROUPS = 65_536
 MAX_COMPLETIONS = 1_048_576
 MAX_REPORTS = 256
+MAX_REASON_CHARS = 500
 RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)"
 RUN_ID_WORDS = "1 to 128 of letters, digits, '.', '_', '-', starting with a letter or digit"
+
+WATCHED_SCALARS = (
+    *("entropy", "kl", "grad_norm", "clip_fraction", "completion_length_mean"),
+    *("completion_length_max", "truncated_fraction", "learning_rate", "temperature"),
+)
+"""Figures of the trainer that the health rules look at."""
 
 T = TypeVar("T")
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 RunId = Annotated[str, Meta(pattern=RUN_ID_PATTERN)]
+Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
 StepNumber = Annotated[int, Meta(ge=1, le=2**53)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Rate = Annotated[float, Meta(ge=0, le=1)]
@@ -77,20 +85,13 @@ class Scalars(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     temperature: float | None = None
     num_tokens: float | None = None
     step_s: float | None = None
+    non_finite: list[Name] = []
+    """Figures of this step that were NaN or infinite, by their names here."""
 
 
-class Applied(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the trainer did at this step, and with which settings: the proof of the loop."""
+class Injection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an intervention comes to in one step."""
 
-    settings_version: Count
-    through_step: Count
-    """The step the settings had taken into account."""
-    mode: Mode
-    threshold: Rate
-    triggered: bool
-    acr: Rate | None = None
-    """The rate compared with the threshold; None when nothing could be decided."""
-    acr_source: AcrSource = "batch"
     injected_wrong: Count = 0
     injected_correct: Count = 0
     num_virtual: Count = 0
@@ -98,9 +99,54 @@ class Applied(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     advantage_abs_max: Magnitude = 0.0
     """Largest |A| that was injected."""
     virtual_mass_fraction: Rate = 0.0
+    """Share of the batch's sum of |A|."""
+    mass_fraction_pooled: Rate = 0.0
+    group_fraction_pooled: Rate = 0.0
+    """Shares of the sum of |A| and of the groups, pooled over the last groups: what the caps hold
+    for when batches are small."""
+    mass_scale: Rate = 1.0
+    """Factor that the cap on the mass put on the advantages; 1 when it did not bind."""
     effective_acr: Rate | None = None
     """Share of scored groups without a signal after injection; never a sign of health."""
-    note: Annotated[str, Meta(max_length=500)] | None = None
+
+
+class Knob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of one of the trainer's parameters that the settings ask for."""
+
+    status: Literal["applied", "ignored"]
+    value: float | bool | None = None
+    """In force at this step."""
+    reason: Reason | None = None
+    """Why it was ignored."""
+
+
+class Applied(Injection, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the trainer did at this step, and with which settings: the proof of the loop."""
+
+    settings_version: Count
+    through_step: Count
+    """The step the settings had taken into account."""
+    mode: ActingMode
+    threshold: Rate
+    triggered: bool
+    acr: Rate | None = None
+    """The rate that decided; None when nothing could be decided."""
+    acr_source: AcrSource = "batch"
+    stage: Stage = "off"
+    """Where the guarded controller stood, by the settings."""
+    decisions: dict[Name, Count] = {}
+    """Groups by what was decided about them, and why."""
+    shadow: Injection | None = None
+    """In shadow mode: what would have been injected."""
+    overrides: list[Count] = []
+    """Numbers of the overrides that acted."""
+    knobs: dict[Name, Knob] = {}
+    """The trainer's parameters that the settings ask for."""
+    command: Count | None = None
+    """Number of the command that is being carried out."""
+    killed_after_rearms: Count | None = None
+    """The trainer found its kill file, when it knew of so many re-armings."""
+    note: Reason | None = None
     """Why the settings held were not followed, when they were not."""
 
 
@@ -139,113 +185,6 @@ class CreateRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Names this start of the trainer, so that a repeated request opens no second attempt."""
 
 
-class StepRecord(Struct, frozen=True, kw_only=True):
-    """What is kept of a step."""
-
-    step: int
-    attempt: int
-    optimizer_step: int | None
-    at_s: float
-    """Unix time at which the report was recorded."""
-    settings_version: int
-    """Version of the settings published in answer to this step."""
-    collapse: StepFigures
-    components: dict[str, Component]
-    scalars: Scalars
-    applied: Applied | None
-
-
-class Change(Struct, frozen=True, kw_only=True):
-    """The newest change of the settings by a person."""
-
-    at_s: float
-    actor: str
-    reason: str
-    changes: dict[str, Any]
-    version: int
-
-
-class Run(Struct, frozen=True, kw_only=True):
-    """A run as it stands."""
-
-    id: str
-    created_at_s: float
-    last_report_at_s: float | None
-    step: int
-    attempt: int
-    """The newest; in the answer to a start, the one that this start was given."""
-    config: dict[str, Any]
-    tags: dict[str, str]
-    counters: Counters
-    settings: Settings
-    changed: Change | None
-    last: StepRecord | None
-
-
-class RunList(Struct, frozen=True, kw_only=True):
-    """All runs, newest first."""
-
-    runs: list[Run]
-
-
-class StepResult(Struct, frozen=True, kw_only=True):
-    """What became of one report."""
-
-    step: int
-    status: Literal["recorded", "duplicate", "conflict"]
-    detail: str | None = None
-
-
-class Ack(Struct, frozen=True, kw_only=True):
-    """The answer to reports: what became of each, and the newest settings."""
-
-    results: list[StepResult]
-    settings: Settings
-
-
-class StepPage(Struct, frozen=True, kw_only=True):
-    """Part of a run's history, in order."""
-
-    steps: list[StepRecord]
-    next_from: int | None
-    """Ask again from here; None at the end."""
-
-
-class SettingsView(Struct, frozen=True, kw_only=True):
-    """The settings in force and who changed them last."""
-
-    settings: Settings
-    changed: Change | None
-
-
-class EventView(Struct, frozen=True, kw_only=True):
-    """One event of a run."""
-
-    id: str
-    at_s: float
-    event: Event
-
-
-class EventPage(Struct, frozen=True, kw_only=True):
-    """The newest events, newest first."""
-
-    events: list[EventView]
-
-
-class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An error, as RFC 9457 describes it, with the field at fault where there is one."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    field: str | None = None
-    value: str | None = None
-    allowed: str | None = None
-    results: list[StepResult] | None = None
-    settings: Settings | None = None
-
-
 def decode(body: bytes, media_type: str, kind: type[T]) -> T:
     """Read a request body.
 
@@ -274,11 +213,21 @@ def decode_settings(payload: bytes) -> Settings:
         settings = msgspec.convert(found, Settings)
     except msgspec.ValidationError as error:
         raise InvalidInput("settings", found, str(error)) from error
-    unknown = found.keys() - {field.name for field in fields(Settings)}
-    unknown |= found.get("memory", {}).keys() - {field.name for field in fields(Memory)}
-    if unknown:
+    if unknown := list(_unknown(found, settings)):
         raise InvalidInput("settings", sorted(unknown), "only fields this version knows")
     return settings
+
+
+def _unknown(found: Any, understood: Any) -> Iterator[str]:
+    """Names in `found` that no field of what was understood from it stands for."""
+    if isinstance(understood, tuple):
+        for one, its in zip(found, understood, strict=True):
+            yield from _unknown(one, its)
+    if is_dataclass(understood):
+        known = {field.name for field in fields(understood)}
+        yield from found.keys() - known
+        for name in known & found.keys():
+            yield from _unknown(found[name], getattr(understood, name))
 
 
 ATTEMPT_CONFLICT = "urn:acr:error:attempt-conflict"
@@ -322,17 +271,50 @@ def observation(report: StepReport) -> Observation:
             "primary", primary.shape, f"must have the shape of rewards {rewards.shape}"
         )
     applied = report.applied
-    if applied and applied.injected_wrong + applied.injected_correct > len(rewards):
-        injected = (applied.injected_wrong, applied.injected_correct)
-        allowed = f"at most {len(rewards)} together, the groups of the report"
-        raise InvalidInput("applied.injected_wrong, applied.injected_correct", injected, allowed)
+    if applied:
+        _check_injection("applied", applied, len(rewards))
+        if applied.shadow:
+            _check_injection("applied.shadow", applied.shadow, len(rewards))
     return Observation(
         step=report.step,
         rewards=rewards,
         primary=primary,
-        injected_wrong=applied.injected_wrong if applied else 0,
-        injected_correct=applied.injected_correct if applied else 0,
+        scalars=_watched(report.scalars),
+        non_finite=tuple(report.scalars.non_finite),
+        components={name: (one.mean, one.std) for name, one in report.components.items()},
+        **_heard(report, applied) if applied else {},
     )
+
+
+def _heard(report: StepReport, applied: Applied) -> dict[str, Any]:
+    """What the trainer says about its half of the loop."""
+    ignored = {
+        name: knob.reason or "" for name, knob in applied.knobs.items() if knob.status == "ignored"
+    }
+    shadow = applied.shadow or Injection()
+    return {
+        "injected_wrong": applied.injected_wrong,
+        "injected_correct": applied.injected_correct,
+        "shadow_wrong": shadow.injected_wrong,
+        "shadow_correct": shadow.injected_correct,
+        "settings_lag_steps": max(0, report.step - 1 - applied.through_step),
+        "not_applied": {**ignored, **({"settings": applied.note} if applied.note else {})},
+        "killed_after_rearms": applied.killed_after_rearms,
+        "command": applied.command,
+    }
+
+
+def _watched(scalars: Scalars) -> dict[str, float]:
+    """The figures that the health rules look at, where the trainer has them."""
+    values = {name: getattr(scalars, name) for name in WATCHED_SCALARS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_injection(field: str, injection: Injection, num_groups: int) -> None:
+    injected = (injection.injected_wrong, injection.injected_correct)
+    if sum(injected) > num_groups:
+        allowed = f"at most {num_groups} together, the groups of the report"
+        raise InvalidInput(f"{field}.injected_wrong, {field}.injected_correct", injected, allowed)
 
 
 def digest(report: StepReport, seen: Observation) -> str:

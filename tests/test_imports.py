@@ -21,7 +21,7 @@ def loaded_by(statement: str) -> set[str]:
     [
         "import trainer",
         "from trainer import MonitorClient",
-        "import monitor_service.cli",
+        "import monitor_service.cli.main",
         "import trainer.demo",
     ],
 )

@@ -8,7 +8,10 @@ import pytest
 
 from monitor_service.__about__ import __version__
 from monitor_service.api.errors import STATUS, problem_type
-from monitor_service.engine.settings import TUNABLE
+from monitor_service.engine.events import KINDS
+from monitor_service.engine.profiles import PROFILES
+from monitor_service.engine.rules import RULES
+from monitor_service.engine.settings import TUNABLE, Settings
 from monitor_service.engine.virtual import STRATEGIES
 from monitor_service.exposition import METRIC_NAMES
 
@@ -37,9 +40,86 @@ def test_every_dependency_is_bounded_and_has_its_reason(name: str) -> None:
     assert "<" in DEPENDENCIES[name] or "==" in DEPENDENCIES[name]
 
 
-@pytest.mark.parametrize("name", [*TUNABLE, *sorted(METRIC_NAMES)])
-def test_every_setting_and_metric_is_in_the_reference(name: str) -> None:
-    assert f"`{name}" in REFERENCE
+def section(heading: str) -> str:
+    """The part of the reference under one heading, up to the next of its level."""
+    level = heading.partition(" ")[0]
+    (found,) = re.findall(
+        rf"^{heading}\n(.*?)(?=^{level} |\Z)", REFERENCE, re.MULTILINE | re.DOTALL
+    )
+    return str(found)
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """First cell of every row of every table -> the others; a cell may name several things."""
+    table = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in text.splitlines()
+        if line.startswith("| `")
+    ]
+    return {name: rest for first, *rest in table for name in re.findall(r"`(\w+)`", first)}
+
+
+def test_every_setting_is_in_the_reference_and_no_other() -> None:
+    tunable = section("## Settings").partition("### Profiles")[0]
+    assert set(rows(tunable)) == set(TUNABLE)
+
+
+@pytest.mark.parametrize("name", TUNABLE)
+def test_every_default_in_the_reference_is_the_default(name: str) -> None:
+    stated = rows(section("## Settings").partition("### Profiles")[0])[name][1].strip("`")
+    default = getattr(Settings(), name)
+    words = {None: "null", True: "true", False: "false"}
+    is_word = default is None or isinstance(default, bool)
+    assert stated == (words[default] if is_word else str(default))
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_is_in_the_reference_with_its_values(name: str) -> None:
+    table = section("### Profiles").partition("`paper`, `guarded` and")[0]
+    header, _, *lines = [line for line in table.splitlines() if line.startswith("|")]
+    column = [cell.strip() for cell in header.strip("|").split("|")].index(f"`{name}`")
+    for line in lines:
+        cells = [cell.strip().replace("*", "") for cell in line.strip("|").split("|")]
+        fields = re.findall(r"`(\w+)`", cells[0])
+        stated = [part.strip() for part in cells[column].split(",") if part.strip()]
+        values = [str(PROFILES[name][field]) for field in fields if field in PROFILES[name]]
+        plain = [value.replace("None", "null").removesuffix(".0").lower() for value in values]
+        # One cell for fields that share their value.
+        assert stated in (plain, plain[:1] if len(set(plain)) == 1 else plain), fields
+
+
+def test_the_profiles_differ_from_the_defaults_only_where_the_reference_says() -> None:
+    listed = set(re.findall(r"^\| (.*?) \|", section("### Profiles"), re.MULTILINE))
+    named = {name for cell in listed for name in re.findall(r"`(\w+)`", cell)}
+    for name, profile in PROFILES.items():
+        moved = {field for field, value in profile.items() if value != getattr(Settings(), field)}
+        assert moved <= named, name
+
+
+def test_every_metric_is_in_the_reference_and_no_other() -> None:
+    assert set(rows(section("## Metrics"))) == METRIC_NAMES
+
+
+def test_every_kind_of_event_is_in_the_reference_and_no_other() -> None:
+    assert set(rows(section("## Events"))) == set(KINDS)
+
+
+@pytest.mark.parametrize("name", [*(rule.name for rule in RULES), "reports_stopped"])
+def test_every_health_rule_is_explained(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "health.md").read_text()
+
+
+def test_every_route_is_in_the_reference() -> None:
+    routes = re.compile(r'^@router\.(\w+)\(\s*"([^"]*)"', re.MULTILINE)
+    prefix = re.compile(r'APIRouter\((?:prefix="([^"]*)")?')
+    found = set()
+    for path in (ROOT / "monitor_service" / "api" / "routes").glob("*.py"):
+        text = path.read_text()
+        if at := prefix.search(text):
+            found |= {(verb.upper(), (at[1] or "") + rest) for verb, rest in routes.findall(text)}
+    assert len(found) > 15
+    described = set(re.findall(r"`([A-Z|]+) (/[^`]*)`", section("## REST")))
+    assert {(verb, path.replace("{run_id}", "{id}")) for verb, path in found} == described
 
 
 def test_the_readme_shows_metrics_that_exist() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import fields, replace
 from typing import Any
 
 import msgspec
@@ -11,21 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor_service.engine.advance import RunState, advance
-from monitor_service.engine.settings import Settings, from_profile
+from monitor_service.engine.advance import advance
+from monitor_service.engine.profiles import from_profile
+from monitor_service.engine.settings import Settings
+from monitor_service.engine.state import RunState
+from monitor_service.engine.vitals import Vitals
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
+from monitor_service.resources import CommandRequest, EndOfRun, OverrideRequest, ResultRequest
 from monitor_service.wire import (
     JSON,
     MAX_COMPLETIONS,
     MAX_GROUPS,
     MSGPACK,
     RUN_ID_WORDS,
+    WATCHED_SCALARS,
     CreateRun,
     Packed,
+    Scalars,
     StepReport,
     check_run_id,
     decode,
-    decode_settings,
     observation,
     pack,
 )
@@ -37,7 +42,7 @@ APPLIED = {
     "mode": "active",
     "threshold": 0.5,
     "triggered": True,
-    "injected_wrong": 2,
+    "injected_wrong": 1,
     "injected_correct": 1,
 }
 REPORT = {"step": 2, "rewards": [[1, 0], [0, None]], "applied": APPLIED}
@@ -67,12 +72,99 @@ def test_ragged_groups_with_unscored_completions_become_a_padded_matrix():
     expected = [[1, 0, 0.5], [NAN, NAN, NAN], [0, 1, NAN]]
     np.testing.assert_array_equal(seen.rewards, expected)
     assert seen.rewards.dtype == np.float64
-    assert (seen.step, seen.injected_wrong, seen.injected_correct) == (2, 2, 1)
+    assert (seen.step, seen.injected_wrong, seen.injected_correct) == (2, 1, 1)
 
 
 def test_a_report_without_an_applied_part_injected_nothing():
     seen = observation(report(applied=None))
     assert (seen.primary, seen.injected_wrong, seen.injected_correct) == (None, 0, 0)
+    assert (seen.settings_lag_steps, seen.not_applied, seen.command) == (None, {}, None)
+
+
+def test_the_engine_hears_what_the_trainer_says_about_its_half_of_the_loop():
+    knobs = {
+        "beta": {"status": "applied", "value": 0.1},
+        "loss_mask": {"status": "ignored", "value": False, "reason": "liger kernel"},
+        "temperature": {"status": "ignored"},
+    }
+    shadow = {"injected_wrong": 1, "injected_correct": 0, "effective_acr": 0.0}
+    said = {"knobs": knobs, "shadow": shadow, "command": 4, "killed_after_rearms": 2}
+    seen = observation(report(step=9, applied=APPLIED | said | {"note": "stale"}))
+    assert (seen.shadow_wrong, seen.shadow_correct) == (1, 0)
+    # The settings knew of step 1; those for step 9 could know of step 8.
+    assert seen.settings_lag_steps == 7
+    assert (seen.command, seen.killed_after_rearms) == (4, 2)
+    assert seen.not_applied == {"loss_mask": "liger kernel", "temperature": "", "settings": "stale"}
+    assert observation(report(step=1, applied=APPLIED)).settings_lag_steps == 0
+
+
+def test_the_engine_sees_the_figures_that_the_rules_watch_where_there_are_any():
+    values = {name: 0.5 + at for at, name in enumerate(WATCHED_SCALARS)}
+    others = {"loss": 0.1, "num_tokens": 9.0, "step_s": 2.0, "non_finite": ["kl", "loss"]}
+    seen = observation(report(scalars={**values, **others}))
+    assert (seen.scalars, seen.non_finite) == (values, ("kl", "loss"))
+    assert observation(report(scalars={"kl": None})).scalars == {}
+
+
+def test_every_figure_that_is_watched_is_one_of_a_report_and_of_the_rules():
+    assert set(WATCHED_SCALARS) <= set(Scalars.__struct_fields__)
+    assert set(WATCHED_SCALARS) <= {field.name for field in fields(Vitals)}
+
+
+def test_the_engine_sees_the_mean_and_spread_of_every_reward_function():
+    components = {"accuracy": {"mean": 0.5, "std": 0.25}, "format": {}}
+    seen = observation(report(components=components))
+    assert seen.components == {"accuracy": (0.5, 0.25), "format": (None, None)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"injected_wrong": 2, "injected_correct": 1}, "applied.injected_wrong"),
+        (
+            {
+                "injected_wrong": 0,
+                "shadow": {"injected_wrong": 1, "injected_correct": 2},
+            },
+            "applied.shadow.injected_wrong",
+        ),
+    ],
+)
+def test_more_injected_groups_than_the_report_has_are_refused(changes, field):
+    with pytest.raises(
+        InvalidInput, match=r"at most 2 together, the groups of the report"
+    ) as caught:
+        observation(report(applied=APPLIED | {"injected_correct": 0} | changes))
+    assert caught.value.field.startswith(field)
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_figures_of_the_trainer_that_are_not_finite_reach_no_stored_state(value):
+    # msgpack can carry what a state, which is kept as JSON, cannot.
+    names = ("entropy", "kl", "grad_norm", "completion_length_max", "learning_rate")
+    body = msgspec.msgpack.encode(REPORT | {"scalars": dict.fromkeys(names, value)})
+    state = RunState(settings=Settings())
+    for step in (2, 3):
+        seen = observation(decode(body, MSGPACK, StepReport))
+        state, _, _ = advance(state, replace(seen, step=step), now_s=0)
+    assert msgspec.json.decode(msgspec.json.encode(state), type=RunState) == state
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "field"),
+    [
+        (OverrideRequest, {"settings": {}, "expires_in_h": 5}, "expires_in_h"),
+        (OverrideRequest, {"settings": [1]}, "settings"),
+        (OverrideRequest, {"reason": "a"}, "settings"),
+        (CommandRequest, {"command": "dance"}, "command"),
+        (EndOfRun, {"attempt": 0}, "attempt"),
+        (EndOfRun, {"attempt": 1, "how": ""}, "how"),
+        (ResultRequest, {"accuracy": 1.5, "benchmark": "math"}, "accuracy"),
+        (ResultRequest, {"accuracy": 0.5, "benchmark": ""}, "benchmark"),
+    ],
+)
+def test_what_a_person_orders_is_refused_by_field_too(kind, content, field):
+    assert refused(content, kind).field == field
 
 
 @pytest.mark.parametrize(
@@ -94,6 +186,21 @@ def test_a_report_without_an_applied_part_injected_nothing():
         ({"applied": {**APPLIED, "threshold": 7}}, "applied.threshold", "7", "<= 1.0"),
         ({"applied": {**APPLIED, "mode": "on"}}, "applied.mode", "'on'", "invalid enum value"),
         ({"applied": {}}, "applied.settings_version", "None", "is required"),
+        ({"applied": APPLIED | {"stage": "hot"}}, "applied.stage", "'hot'", "invalid enum value"),
+        ({"applied": APPLIED | {"mass_scale": 1.1}}, "applied.mass_scale", "1.1", "<= 1.0"),
+        ({"applied": APPLIED | {"shadow": {"acr": 1}}}, "applied.shadow.acr", "1", "not a field"),
+        (
+            {"applied": APPLIED | {"shadow": {"injected_wrong": -1}}},
+            *("applied.shadow.injected_wrong", "-1", ">= 0"),
+        ),
+        (
+            {"applied": APPLIED | {"knobs": {"beta": {"status": "lost"}}}},
+            *("applied.knobs[...].status", "{'beta'", "invalid enum value"),
+        ),
+        ({"applied": APPLIED | {"note": "a" * 501}}, "applied.note", "'aaaa", "length <= 500"),
+        ({"applied": APPLIED | {"overrides": [0.5]}}, "applied.overrides[0]", "0.5", "`int`"),
+        ({"scalars": {"non_finite": "kl"}}, "scalars.non_finite", "'kl'", "`array`"),
+        ({"scalars": {"non_finite": [""]}}, "scalars.non_finite[0]", "''", "length >= 1"),
         ({"components": {"format": {"mean": []}}}, "components[...].mean", "{'format'", "`array`"),
         ({"components": {"": {}}}, "components", "{'': {}}", "every name in it"),
     ],
@@ -152,7 +259,13 @@ def _create(body: bytes, kind: type) -> None:
     from_profile("paper", decode(body, JSON, kind).settings)
 
 
-@pytest.mark.parametrize("name", ["threshold", "acr", "virtual_mass_fraction", "advantage_abs_max"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("threshold", "acr", "virtual_mass_fraction", "advantage_abs_max", "mass_scale"),
+        *("mass_fraction_pooled", "group_fraction_pooled", "effective_acr"),
+    ],
+)
 @pytest.mark.parametrize("value", [NAN, INF, -INF, -0.1])
 def test_figures_that_json_could_not_keep_are_refused(name, value):
     # msgpack can carry them; the record of the step is kept as JSON, which would turn them to null.
@@ -212,7 +325,7 @@ def test_the_accuracy_component_needs_the_shape_of_the_rewards():
 
 def test_infinite_rewards_are_taken_and_become_an_event_of_the_run():
     sent = StepReport(step=1, rewards=pack(np.array([[1, INF, 1], [0, -INF, NAN]])))
-    state, figures, events = advance(RunState(settings=Settings()), observation(sent))
+    state, figures, events = advance(RunState(settings=Settings()), observation(sent), now_s=0)
     assert (state.counters.invalid_rewards, figures.num_groups, figures.acr) == (2, 1, 1.0)
     assert "invalid_rewards" in [event.kind for event in events]
 
@@ -257,28 +370,3 @@ def test_both_checks_of_a_run_id_agree(run_id):
     assert is_taken(check_run_id, run_id) == expected
     body = msgspec.msgpack.encode({"id": run_id})
     assert is_taken(decode, body, MSGPACK, CreateRun) == expected
-
-
-@given(st.integers(0, 2**63 - 1), st.floats(0, 1))
-def test_published_settings_are_read_as_they_were(version, threshold):
-    settings = Settings(version=version, threshold=threshold)
-    assert decode_settings(msgspec.json.encode(settings)) == settings
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"loss_mask": "agpo"}, r"^settings: only fields this version knows; got \['loss_mask'\]"),
-        ({"memory": {"median": 0.5}}, r"^settings: only fields .* got \['median'\]"),
-        ({"threshold": 7}, r"^settings: threshold: must be a number in \[0, 1\]; got 7"),
-        ({"memory": 5}, r"^settings: Expected `object`, got `int` - at `\$.memory`"),
-    ],
-)
-def test_published_settings_that_this_version_cannot_follow_are_refused(changes, message):
-    with pytest.raises(InvalidInput, match=message):
-        decode_settings(json.dumps(asdict(Settings()) | changes).encode())
-
-
-def test_published_settings_that_are_not_json_are_unreadable():
-    with pytest.raises(UnreadableInput, match=r"^body: must be application/json"):
-        decode_settings(b"\x00")

@@ -26,7 +26,18 @@ from monitor_service.wire import (
 
 numbers = st.floats(-10, 10) | st.sampled_from([0.0, -0.0, 1.0, 0.1]) | st.integers(-3, 3)
 groups = st.lists(st.lists(numbers | st.none(), min_size=1, max_size=4), min_size=1, max_size=4)
-scalars = st.fixed_dictionaries({}, optional=dict.fromkeys(("kl", "entropy", "loss"), numbers))
+scalars = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("kl", "entropy", "loss"), numbers),
+        "non_finite": st.lists(st.sampled_from(["grad_norm", "kl"]), max_size=2),
+    },
+)
+injections = {
+    "effective_acr": st.none() | st.floats(0, 1),
+    "mass_scale": st.floats(0, 1),
+    "num_virtual": st.integers(0, 9),
+}
 components = st.dictionaries(
     st.text(min_size=1, max_size=5), st.fixed_dictionaries({"mean": numbers}), max_size=3
 )
@@ -34,11 +45,27 @@ applied = st.fixed_dictionaries(
     {
         "settings_version": st.integers(0, 2**53),
         "through_step": st.integers(0, 9),
-        "mode": st.sampled_from(["off", "active"]),
+        "mode": st.sampled_from(["off", "shadow", "active", "locked"]),
         "threshold": st.floats(0, 1) | st.sampled_from([0, 1]),
         "triggered": st.booleans(),
     },
-    optional={"note": st.text(max_size=9), "num_virtual": st.integers(0, 9)},
+    optional={
+        **injections,
+        "note": st.text(max_size=9),
+        "stage": st.sampled_from(["off", "armed", "active", "cooldown", "locked"]),
+        "decisions": st.dictionaries(st.sampled_from(["injected", "held"]), st.integers(0, 9)),
+        "shadow": st.none() | st.fixed_dictionaries({}, optional=injections),
+        "overrides": st.lists(st.integers(0, 9), max_size=2),
+        "knobs": st.dictionaries(
+            st.sampled_from(["beta", "loss_mask"]),
+            st.fixed_dictionaries(
+                {"status": st.sampled_from(["applied", "ignored"])},
+                optional={"value": st.none() | st.booleans() | st.floats(0, 1)},
+            ),
+        ),
+        "command": st.none() | st.integers(0, 9),
+        "killed_after_rearms": st.none() | st.integers(0, 9),
+    },
 )
 contents = st.fixed_dictionaries(
     {"step": st.integers(1, 2**53), "rewards": groups},
@@ -101,15 +128,26 @@ def test_changing_one_reward_changes_the_digest(content, data):
     assert digest_of(content | {"rewards": changed}) != digest_of(content)
 
 
+APPLIED = {
+    "settings_version": 3,
+    "through_step": 1,
+    "mode": "active",
+    "threshold": 0.5,
+    "triggered": True,
+}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"step": 2},
+        {"applied": APPLIED},
         {"attempt": 2},
         {"optimizer_step": 1},
         {"primary": [[1, 0]]},
         {"components": {"format": {"mean": 0.5}}},
         {"scalars": {"kl": 0.0}},
+        {"scalars": {"non_finite": ["kl"]}},
         {"rewards": [[1, 0, None]]},
         {"rewards": [[1], [0]]},
     ],
@@ -117,6 +155,27 @@ def test_changing_one_reward_changes_the_digest(content, data):
 def test_every_field_of_a_report_is_part_of_its_digest(changes):
     content = {"step": 1, "rewards": [[1, 0]]}
     assert digest_of(content | changes) != digest_of(content)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "shadow"},
+        {"stage": "armed"},
+        {"shadow": {}},
+        {"shadow": {"num_virtual": 1}},
+        {"decisions": {"held": 1}},
+        {"overrides": [1]},
+        {"knobs": {"beta": {"status": "applied", "value": 0.1}}},
+        {"command": 1},
+        {"killed_after_rearms": 0},
+        {"note": "stale"},
+        {"mass_scale": 0.5},
+    ],
+)
+def test_every_field_of_what_was_applied_is_part_of_the_digest(changes):
+    content = {"step": 1, "rewards": [[1, 0]], "applied": APPLIED}
+    assert digest_of(content | {"applied": APPLIED | changes}) != digest_of(content)
 
 
 def test_padding_is_the_same_content_as_a_missing_completion():

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any, Literal
@@ -25,17 +25,13 @@ from typing import Any, Literal
 import httpx
 import msgspec
 
-from monitor_service.engine.settings import TUNABLE, Settings, from_profile
+from monitor_service.engine.profiles import from_profile
+from monitor_service.engine.settings import TUNABLE, Settings
 from monitor_service.errors import InvalidInput
+from monitor_service.resources import Ack, EndOfRun, Run
 from monitor_service.urls import HTTP_SCHEMES, checked
-from monitor_service.wire import (
-    ATTEMPT_CONFLICT,
-    Ack,
-    CreateRun,
-    Run,
-    StepReport,
-    check_run_id,
-)
+from monitor_service.wire import ATTEMPT_CONFLICT, CreateRun, StepReport, check_run_id
+from trainer.holding import fitting, is_stale
 from trainer.link import (
     WHEN_UNREACHABLE,
     ClientStats,
@@ -44,10 +40,8 @@ from trainer.link import (
     WhenUnreachable,
 )
 from trainer.listener import FIRST_RETRY_S, LAST_RETRY_S, connection, listen
-from trainer.transport import Refused, post
+from trainer.transport import Quiet, Refused, post
 
-MAX_STALE_STEPS = 50
-"""Steps that old settings stay in force without a word from the monitor."""
 QUEUE_REPORTS = 512
 BATCH_REPORTS = 32
 """Most reports in one request, when there is a backlog."""
@@ -102,6 +96,7 @@ class MonitorClient:
         checked("monitor_url", url, HTTP_SCHEMES)
         parsed = httpx.URL(url)
         self._url = parsed.copy_with(userinfo=b"")
+        self._quiet = Quiet(self._url)
         self._auth = (parsed.username, parsed.password) if parsed.userinfo else None
         self._redis = None if redis_url is None else connection(redis_url)
         self._changed = threading.Condition()
@@ -114,6 +109,8 @@ class MonitorClient:
         self._is_connected = False
         self._is_superseded = False
         self._is_stale = False
+        self._is_unreadable = False
+        self._how_it_ended = ""
         self._failure: Exception | None = None
         self._num_failures = 0
         self._results: Counter[str] = Counter()
@@ -139,24 +136,26 @@ class MonitorClient:
             self._handed_in_at.clear()
             self._held, self._after_step = None, after_step
             self._is_known = self._is_connected = False
-            self._is_superseded = self._is_stale = False
+            self._is_superseded = self._is_stale = self._is_unreadable = False
             self._failure = None
             self._closing = closing
             failures = self._num_failures
         self._hurry.clear()
         # A repeated announcement of this start must not look like another start.
         self._create = msgspec.structs.replace(self._create, start_id=secrets.token_hex(8))
-        logging.getLogger("httpx").addFilter(self._is_not_ours)
+        logging.getLogger("httpx").addFilter(self._quiet)
         targets: list[Callable[[], None]] = [partial(self._send_all, closing)]
         if self._redis:
             take = partial(self._offer, source="redis")
-            targets.append(partial(listen, self._redis, self.run_id, take, closing))
+            targets.append(
+                partial(listen, self._redis, self.run_id, take, self._cannot_read, closing)
+            )
         self._threads = [
             threading.Thread(target=target, name="acr-client", daemon=True) for target in targets
         ]
         for thread in self._threads:
             thread.start()
-        atexit.register(self.close)
+        atexit.register(self.close, "exited")
         with self._changed:
             self._changed.wait_for(
                 lambda: self._is_known or self._num_failures > failures, START_TIMEOUT_S
@@ -188,22 +187,18 @@ class MonitorClient:
             if wait_s:
                 self._changed.wait_for(lambda: not self._may_still_come(step), wait_s)
             held = self._held
-        if self._is_superseded:
-            note = "another start of the trainer took this run over: plain GRPO"
-            return Held(settings=_off(held or self._initial), note=note)
-        if held is None:
-            if self._when_unreachable == "hold":
-                return Held(settings=self._initial, note="no monitor yet: initial settings")
-            return Held(settings=_off(self._initial), note="no monitor yet: plain GRPO")
-        age = step - 1 - held.through_step
-        is_stale = age > MAX_STALE_STEPS and held.mode != "off"
-        was_stale, self._is_stale = self._is_stale, is_stale
+        was_stale, self._is_stale = self._is_stale, is_stale(step, held)
         if self._is_stale != was_stale:
             what = "too old, interventions stop" if self._is_stale else "fresh again"
             log.warning("step %d: the settings held are %s", step, what)
-        if is_stale:
-            return Held(settings=_off(held), note=f"settings are {age} steps old: plain GRPO")
-        return Held(settings=held)
+        return fitting(
+            step,
+            held,
+            initial=self._initial,
+            when_unreachable=self._when_unreachable,
+            is_superseded=self._is_superseded,
+            is_unreadable=self._is_unreadable,
+        )
 
     def _may_still_come(self, step: int) -> bool:
         """Whether waiting for the settings that follow from `step - 1` makes sense."""
@@ -229,10 +224,10 @@ class MonitorClient:
             self._changed.notify_all()
         return not is_full
 
-    def close(self) -> None:
-        """Deliver what is queued, for at most `CLOSE_TIMEOUT_S`, and end the threads.
+    def close(self, how: str = "finished") -> None:
+        """Deliver what is queued, say how training ended, and end the threads.
 
-        Gives up sooner when the monitor does not answer.
+        Takes at most `CLOSE_TIMEOUT_S`, and less when the monitor does not answer.
         """
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
         with self._changed:
@@ -243,6 +238,7 @@ class MonitorClient:
                 self._changed.wait_for(
                     lambda: not self._queue or self._num_failures >= last_failure, CLOSE_TIMEOUT_S
                 )
+            self._how_it_ended = how
             self._closing.set()
             self._changed.notify_all()
         for thread in self._threads:
@@ -250,7 +246,7 @@ class MonitorClient:
         if self._threads and self._queue:
             log.warning("%d reports were not delivered to %s", len(self._queue), self._url)
         self._threads = []
-        logging.getLogger("httpx").removeFilter(self._is_not_ours)
+        logging.getLogger("httpx").removeFilter(self._quiet)
         atexit.unregister(self.close)
 
     def stats(self) -> ClientStats:
@@ -287,6 +283,10 @@ class MonitorClient:
                     self._on_silence(error)
                 self._hurry.wait(retry_s)
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
+            if self._is_connected and not self._is_superseded and not self._queue:
+                ended = EndOfRun(attempt=self._attempt, how=self._how_it_ended)
+                with suppress(httpx.HTTPError, Refused):
+                    post(http, f"/v1/runs/{self.run_id}/end", ended)
 
     def _next_batch(self, most: int, closing: threading.Event) -> list[StepReport]:
         """The oldest reports, waiting for one; empty when the client closes."""
@@ -363,13 +363,16 @@ class MonitorClient:
             was_connected, self._is_connected = self._is_connected, False
             self._failure = error
             self._num_failures += 1
+            self._is_unreadable |= self._is_known and isinstance(error, msgspec.DecodeError)
             self._changed.notify_all()
         if was_connected:
             log.warning("the monitor at %s went away: %s", self._url, error)
 
-    def _is_not_ours(self, record: logging.LogRecord) -> bool:
-        """Httpx announces every request: noise at each step."""
-        return str(self._url).rstrip("/") not in record.getMessage()
+    def _cannot_read(self, error: InvalidInput) -> None:
+        """What nobody can read may be an order to stop: until it is followed by more, do."""
+        log.warning("settings from Redis are unreadable, interventions stop: %s", error)
+        with self._changed:
+            self._is_unreadable = True
 
     def _offer(self, settings: Settings, source: Source) -> None:
         """Hold these settings if they are newer than the ones held.
@@ -388,11 +391,8 @@ class MonitorClient:
             if not is_news:
                 return
             self._held = settings
+            self._is_unreadable = False
             self._settings_from[source] += 1
             known = [step for step in self._handed_in_at if step <= settings.through_step]
             self._lags.extend(now - self._handed_in_at.pop(step) for step in known)
             self._changed.notify_all()
-
-
-def _off(settings: Settings) -> Settings:
-    return replace(settings, mode="off")

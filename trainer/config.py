@@ -1,11 +1,13 @@
 """`GRPOConfig`: TRL's, with the knobs of AVSPO and the address of the monitor."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import trl
 
-from monitor_service.engine.settings import Settings, from_profile
+from monitor_service.engine.profiles import from_profile
+from monitor_service.engine.settings import Settings
 from monitor_service.errors import InvalidInput
 from monitor_service.wire import check_run_id
 from trainer.link import WHEN_UNREACHABLE, WhenUnreachable
@@ -28,8 +30,12 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
     use_avspo: bool = field(
         default=False, metadata=_help("Give collapsed groups a virtual signal (AVSPO).")
     )
-    acr_threshold_init: float = field(
-        default=0.5, metadata=_help("Inject when ACR is above this; adaptive from there.")
+    acr_threshold_init: float | None = field(
+        default=None,
+        metadata=_help(
+            "Inject when the rate that decides is above this (default: the profile's; 0.5 for "
+            "paper, which adapts it from there)."
+        ),
     )
     virtual_sample_alpha: float = field(
         default=0.5, metadata=_help("K = ceil(G * ACR^alpha) virtual rewards, in (0, 1].")
@@ -44,8 +50,11 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
             "(default 0.1; has to be given with scale_rewards='none')."
         ),
     )
-    reward_low: float = field(default=0.0, metadata=_help("Reward of a wrong answer."))
-    reward_high: float = field(default=1.0, metadata=_help("Reward of a right answer."))
+    reward_low: float | None = field(
+        default=0.0,
+        metadata=_help("Reward of a wrong answer; null, both of them: the reward has no bounds."),
+    )
+    reward_high: float | None = field(default=1.0, metadata=_help("Reward of a right answer."))
     primary_reward: str | None = field(
         default=None,
         metadata=_help(
@@ -70,6 +79,13 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
     )
     run_id: str | None = field(
         default=None, metadata=_help("Name of the run in the monitor (default: made up).")
+    )
+    kill_file: str | None = field(
+        default=None,
+        metadata=_help(
+            "While this file exists nothing intervenes, and not after it until a person re-arms "
+            "(default: ACR_KILL in output_dir)."
+        ),
     )
     settings_wait_s: float = field(
         default=0.0,
@@ -97,12 +113,17 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
             "profile": "avspo_profile",
         }
         try:
-            intended = from_profile(self.avspo_profile, self.initial_changes())
+            is_inert = from_profile(self.avspo_profile, {}).mode == "off"
+            self.initial_settings()
         except InvalidInput as error:
             name = names.get(error.field, error.field)
+            if not hasattr(self, name):
+                raise  # A setting that has no name here.
             raise InvalidInput(name, getattr(self, name), error.allowed) from error
-        if self.use_avspo and intended.mode == "off":
-            raise InvalidInput("avspo_profile", self.avspo_profile, "one that intervenes: paper")
+        if self.use_avspo and is_inert:
+            raise InvalidInput(
+                "avspo_profile", self.avspo_profile, "one that intervenes: paper, guarded, observe"
+            )
         if self.monitor_unreachable not in WHEN_UNREACHABLE:
             raise InvalidInput(
                 "monitor_unreachable",
@@ -115,16 +136,26 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
         """The profile a run of this configuration starts from."""
         return self.avspo_profile if self.use_avspo else NO_INTERVENTION
 
+    @property
+    def kill_file_path(self) -> Path:
+        """The file that kills every intervention."""
+        return (
+            Path(self.output_dir) / "ACR_KILL" if self.kill_file is None else Path(self.kill_file)
+        )
+
     def initial_changes(self) -> dict[str, Any]:
         """Settings on top of the profile."""
-        changes = {
-            "threshold": self.acr_threshold_init,
+        changes: dict[str, Any] = {
             "alpha": self.virtual_sample_alpha,
             "reward_low": self.reward_low,
             "reward_high": self.reward_high,
             "seed": self.seed,
         }
-        return changes if self.r_anchor is None else {**changes, "r_anchor": self.r_anchor}
+        if self.acr_threshold_init is not None:
+            changes["threshold"] = self.acr_threshold_init
+        if self.r_anchor is not None:
+            changes["r_anchor"] = self.r_anchor
+        return changes
 
     def initial_settings(self) -> Settings:
         """The settings a run of this configuration starts with."""

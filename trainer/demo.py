@@ -31,9 +31,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from monitor_service.engine.settings import PROFILES
+from monitor_service.engine.profiles import PROFILES
 from monitor_service.errors import StartupError
-from monitor_service.wire import DEFAULT_PORT, Run, StepPage, StepRecord
+from monitor_service.resources import Run, StepPage, StepRecord
+from monitor_service.wire import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from trainer.link import ClientStats
@@ -67,7 +68,7 @@ def _known(profile: str) -> str:
 def demo(
     steps: Annotated[int, typer.Option(min=2, help="Generation batches to train.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Repeats the run exactly.")] = 0,
-    profile: Annotated[str, typer.Option(callback=_known, help="paper or grpo.")] = "paper",
+    profile: Annotated[str, typer.Option(callback=_known, help=", ".join(PROFILES))] = "paper",
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write the figures; - prints them.")
     ] = None,

@@ -10,6 +10,7 @@ import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from monitor_service.engine.plan import Host
-from trainer import avspo, compat
+from monitor_service.engine.injection import Host
+from monitor_service.wire import Knob
+from trainer import avspo, compat, loss_mask
 from trainer.client import MonitorClient
 from trainer.config import GRPOConfig
+from trainer.heard import Heard, facts
+from trainer.knobs import KnobReport, Knobs
 from trainer.link import Held, InProcessMonitor, MonitorLink
 from trainer.loop import ControlLoop
 from trainer.telemetry import Telemetry
@@ -48,8 +52,10 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         refusal = compat.refusal(self.args)
         if refusal and self.args.use_avspo:
             raise compat.UnsupportedTrainer(f"use_avspo: {refusal}")
+        self._knobs = Knobs(self)
+        self._empty = loss_mask.EmptyMicroBatches(self)
         self._primary = compat.primary_index(self.args, self.reward_func_names)
-        self._rewards_heard: torch.Tensor | None = None
+        self._heard: Heard | None = None
         self._telemetry = Telemetry(self.args.temperature)
         link = None
         if self.accelerator.is_main_process:
@@ -61,44 +67,79 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
             wait_s=self.args.settings_wait_s,
             refusal=refusal,
             reward_names=self.reward_func_names,
+            kill_file=self.args.kill_file_path,
         )
         self.add_callback(
-            _LoopCallback(self.loop, self._telemetry, gathered=self._metrics["train"])
+            _LoopCallback(
+                self.loop,
+                self._knobs,
+                self._empty,
+                self._telemetry,
+                gathered=self._metrics["train"],
+            )
         )
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        rewards: torch.Tensor = super()._calculate_rewards(*args, **kwargs)
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> torch.Tensor:
+        rewards: torch.Tensor = super()._calculate_rewards(
+            inputs, prompts, completions, completion_ids_list
+        )
         if self.model.training:
-            self._rewards_heard = rewards
+            ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+            local = torch.tensor(
+                facts(completion_ids_list, prompts, ends), dtype=torch.int64, device=rewards.device
+            )
+            self._heard = Heard(rewards_BF=rewards, facts_B2=self.accelerator.gather(local))
         return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)  # type: ignore[no-any-return]
-        self.loop.begin_step()
+        settings = self.loop.begin_step()
+        knobs = self._knobs.apply(settings.knobs)
+        self._telemetry.set_temperature(self.temperature)
+        if not self.beta:
+            self._telemetry.forget("kl")  # TRL computes none; the last one must not stay.
         try:
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-            self._close_the_loop(output)
+            self._close_the_loop(output, knobs)
         finally:
-            self._rewards_heard = None
+            self._heard = None
         return output
 
-    def _close_the_loop(self, output: dict[str, Any]) -> None:
+    def _compute_loss(self, model: Any, inputs: Any) -> Any:
+        loss = super()._compute_loss(model, inputs)
+        if self.model.training:
+            self._empty.after_loss(inputs, self._metrics["train"])
+        return loss
+
+    def _close_the_loop(self, output: dict[str, Any], knobs: Mapping[str, KnobReport]) -> None:
         """Decide about the batch, correct its advantages, log and report it."""
-        if self._rewards_heard is None:
+        if self._heard is None:
             raise compat.UnsupportedTrainer("TRL scored a batch without _calculate_rewards")
-        heard = self._rewards_heard.cpu()  # The one wait for the device; the rest is host work.
-        rewards = avspo.total_rewards(heard, self.reward_weights, self.num_generations)
+        size = self.num_generations
+        heard = self._heard.rewards_BF.cpu()  # The one wait for the device; the rest is host work.
+        rewards = avspo.total_rewards(heard, self.reward_weights, size)
         primary = None
         if self._primary is not None:
-            primary = avspo.primary_rewards(heard, self._primary, self.num_generations)
+            primary = avspo.primary_rewards(heard, self._primary, size)
         self._telemetry.on_step(self._metrics["train"])
-        plan = self.loop.decide(rewards, primary)
+        plan = self.loop.decide(
+            rewards,
+            primary,
+            truncated=self._heard.truncated(size),
+            prompts=self._heard.prompts(size),
+            epoch=int(self.state.epoch or 0),
+        )
+        local = output["advantages"]
+        first_row = self.accelerator.process_index * len(local)
         if plan.is_rewritten.any():
-            local = output["advantages"]
-            first_row = self.accelerator.process_index * len(local)
             output["advantages"] = avspo.apply(plan, rewards, local, first_row)
             self._correct_completion_log(plan, rewards)
+        if self._knobs.value("loss_mask"):
+            keep = loss_mask.kept(plan, size)
+            loss_mask.apply(output, keep, first_row, self.accelerator)
         for name, value in self.loop.figures(plan).items():
             self._metrics["train"][name].append(value)
         self.loop.report(
@@ -110,6 +151,7 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
             },
             scalars=self._telemetry.scalars(),
             optimizer_step=self.state.global_step,
+            knobs={name: Knob(**asdict(report)) for name, report in knobs.items()},
         )
 
     def _correct_completion_log(self, plan: Any, rewards: Any) -> None:
@@ -162,24 +204,41 @@ class _LoopCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
     """Start and end of training, TRL's log lines, and the batch counter in checkpoints."""
 
     def __init__(
-        self, loop: ControlLoop, telemetry: Telemetry, gathered: Mapping[str, Sequence[float]]
+        self,
+        loop: ControlLoop,
+        knobs: Knobs,
+        empty: loss_mask.EmptyMicroBatches,
+        telemetry: Telemetry,
+        gathered: Mapping[str, Sequence[float]],
     ) -> None:
         """`gathered` is what TRL collects between two log lines; it empties it in place."""
         self._loop = loop
+        self._knobs = knobs
+        self._empty = empty
         self._telemetry = telemetry
         self._gathered = gathered
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         saved = state.stateful_callbacks.get(type(self).__name__) if state.global_step else None
-        if isinstance(saved, dict) and "step" in saved.get("attributes", {}):
-            self._loop.start(int(saved["attributes"]["step"]))
+        kept = saved.get("attributes", {}) if isinstance(saved, dict) else {}
+        if "step" in kept:
+            self._loop.load(kept)
+            self._knobs.load(kept.get("knobs", {}))
+            self._loop.start(int(kept["step"]))
             return
         # A checkpoint that another trainer wrote: what its optimizer steps come to.
         micro_steps = state.global_step * args.gradient_accumulation_steps
         self._loop.start(math.ceil(micro_steps / (args.steps_per_generation * args.num_iterations)))
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._empty.before_step(kwargs["optimizer"])
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         self._telemetry.on_step(self._gathered)
+        if command := self._loop.taken_command():
+            control.should_save = True
+            control.should_training_stop |= command.kind == "stop"
+        return control
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
@@ -191,4 +250,5 @@ class _LoopCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"args": {}, "attributes": {"step": self._loop.step}}
+        kept = {**self._loop.state(), "knobs": self._knobs.state()}
+        return {"args": {}, "attributes": kept}

@@ -4,12 +4,14 @@
 """
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from monitor_service.engine.advance import RunState, advance
+from monitor_service.engine.advance import advance
 from monitor_service.engine.settings import Settings
+from monitor_service.engine.state import RunState
 from monitor_service.errors import AcrError, InputTooLarge
 from monitor_service.wire import StepReport, observation
 
@@ -79,7 +81,9 @@ class MonitorLink(Protocol):
 class InProcessMonitor:
     """The engine inside the trainer."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        """`clock` tells Unix time in seconds."""
+        self._clock = clock
         self._initial = settings
         self._state = RunState(settings=settings)
 
@@ -92,7 +96,7 @@ class InProcessMonitor:
 
     def submit(self, report: StepReport) -> bool:  # noqa: D102
         try:
-            self._state, _, _ = advance(self._state, observation(report))
+            self._state, _, _ = advance(self._state, observation(report), now_s=self._clock())
         except InputTooLarge as error:
             log.warning("step %d is not taken into account: %s", report.step, error)
             return False

@@ -46,21 +46,28 @@ def connection(redis_url: str) -> redis.Redis:
 
 
 def listen(
-    client: redis.Redis, run_id: str, take: Callable[[Settings], None], closing: threading.Event
+    client: redis.Redis,
+    run_id: str,
+    take: Callable[[Settings], None],
+    cannot_read: Callable[[InvalidInput], None],
+    closing: threading.Event,
 ) -> None:
-    """Hand every version of a run's settings to `take`, until `closing` is set."""
+    """Hand every version of a run's settings to `take`, until `closing` is set.
+
+    What this version cannot read goes to `cannot_read`.
+    """
     retry_s = FIRST_RETRY_S
     while not closing.is_set():
         try:
             with client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
                 subscription.subscribe(settings_channel(run_id))
                 # After the subscription, so that nothing falls between the two.
-                _receive(client.get(settings_key(run_id)), take)
+                _receive(client.get(settings_key(run_id)), take, cannot_read)
                 retry_s = FIRST_RETRY_S
                 while not closing.is_set():
                     message = subscription.get_message(timeout=POLL_S)
                     if message:
-                        _receive(message["data"], take)
+                        _receive(message["data"], take, cannot_read)
         except (redis.RedisError, OSError) as error:
             log.debug("no settings from Redis: %s", error)
             closing.wait(retry_s)
@@ -68,10 +75,14 @@ def listen(
     client.close()
 
 
-def _receive(payload: Any, take: Callable[[Settings], None]) -> None:
+def _receive(
+    payload: Any,
+    take: Callable[[Settings], None],
+    cannot_read: Callable[[InvalidInput], None],
+) -> None:
     if payload is None:
         return
     try:
         take(decode_settings(payload))
     except InvalidInput as error:
-        log.warning("settings from Redis are unreadable, the ones held stay: %s", error)
+        cannot_read(error)

@@ -5,16 +5,25 @@ are taken once, before it is generated, and shared, so that all ranks decide ali
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from monitor_service.engine.advance import KILL_FILE_ACTOR
 from monitor_service.engine.collapse import COLLAPSE_STD, Matrix, Outcome
-from monitor_service.engine.plan import Host, Plan, plan
+from monitor_service.engine.injection import Host
+from monitor_service.engine.ledger import NOTHING_INJECTED, Ledger
+from monitor_service.engine.orders import Command, Kill
+from monitor_service.engine.plan import Context, Plan, plan
+from monitor_service.engine.settings import Settings
 from monitor_service.engine.smoothing import MIN_GROUPS
-from monitor_service.wire import Applied, Component, Scalars, StepReport, pack
+from monitor_service.wire import Applied, Component, Injection, Knob, Scalars, StepReport, pack
 from trainer.link import Held, MonitorLink
 
 log = logging.getLogger(__name__)
@@ -32,6 +41,8 @@ class ControlLoop:
         wait_s: float = 0.0,
         refusal: str | None = None,
         reward_names: Sequence[str] = (),
+        kill_file: Path | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """A loop for one rank.
 
@@ -42,6 +53,8 @@ class ControlLoop:
             wait_s: bound of the wait for the newest settings, on rank 0.
             refusal: why nothing may be injected under the trainer's configuration.
             reward_names: of the reward functions, for messages.
+            kill_file: while it exists, and after it until a person re-arms, nothing intervenes.
+            clock: tells Unix time in seconds; overrides end by it.
         """
         self._link = link
         self._share = share
@@ -49,8 +62,16 @@ class ControlLoop:
         self._wait_s = wait_s
         self._refusal = refusal
         self._reward_names = ", ".join(reward_names)
+        self._kill_file = kill_file
+        self._clock = clock
         self._step = 0
         self._held: Held | None = None
+        self._context = Context()
+        self._ledger = self._shadow_ledger = NOTHING_INJECTED
+        self._killed_after_rearms: int | None = None
+        self._killed_in = ""
+        self._last_command = 0
+        self._command: Command | None = None
         self._warned: set[str] = set()
 
     def start(self, after_step: int) -> None:
@@ -59,20 +80,94 @@ class ControlLoop:
         if self._link:
             self._link.start(after_step)
 
-    def begin_step(self) -> None:
+    def begin_step(self) -> Settings:
         """A new generation batch: take the settings that it will be decided with."""
         self._step += 1
-        held = self._link.settings_for(self._step, self._wait_s) if self._link else None
-        held = self._share(held)
-        if self._refusal and held.settings.mode == "active":
+        held = self._share(self._taken() if self._link else None)
+        if self._refusal and held.settings.mode != "off":
             held = Held(settings=replace(held.settings, mode="off"), note=self._refusal)
         self._held = held
+        command = held.settings.command
+        if command and command.number > self._last_command:
+            self._last_command, self._command = command.number, command
+            log.warning(
+                "step %d: %s asked to %s: %s",
+                *(self._step, command.actor, command.kind, command.reason),
+            )
+        return held.settings
 
-    def decide(self, rewards: Matrix, primary: Matrix | None) -> Plan:
-        """The plan for the batch: `[N, G]` rewards of all ranks, the same on every rank."""
+    def _taken(self) -> Held:
+        """What is in force at this step, on rank 0."""
+        assert self._link is not None
+        held = self._link.settings_for(self._step, self._wait_s)
+        settings, note = held.settings, held.note
+        try:
+            is_killed = self._kill_file is not None and self._kill_file.exists()
+        except OSError as error:
+            note = f"the kill file cannot be looked for ({error}): plain GRPO"
+            return Held(settings=settings.without_interventions(), note=note)
+        known = self._killed_after_rearms
+        if is_killed and known != settings.rearms:
+            log.warning("step %d: %s exists: plain GRPO", self._step, self._kill_file)
+            known = settings.rearms
+        elif known is not None and settings.session != self._killed_in:
+            # The monitor was not heard when the file was found: what it counts is news.
+            known = settings.rearms
+        elif known is not None and settings.rearms > known:
+            known = None
+        self._killed_after_rearms, self._killed_in = known, settings.session
+        if self._killed_after_rearms is not None and settings.kill is None:
+            reason = f"{self._kill_file} was found"
+            kill = Kill(actor=KILL_FILE_ACTOR, reason=reason, step=self._step, at_s=self._clock())
+            settings = replace(settings, kill=kill)
+        return Held(settings=settings.in_force(step=self._step, now_s=self._clock()), note=note)
+
+    def taken_command(self) -> Command | None:
+        """The command to carry out now; each is handed out once."""
+        command, self._command = self._command, None
+        return command
+
+    def decide(
+        self,
+        rewards: Matrix,
+        primary: Matrix | None,
+        *,
+        truncated: npt.NDArray[np.bool_] | None = None,
+        prompts: Sequence[str] = (),
+        epoch: int = 0,
+    ) -> Plan:
+        """The plan for the batch, the same on every rank.
+
+        Args:
+            rewards: `[N, G]` of all ranks, NaN where a completion was not scored.
+            primary: `[N, G]` the accuracy component, or None.
+            truncated: `[N, G]` bool, completions cut at the length limit, where it is known.
+            prompts: `[N]` a name for each group's prompt, where they are known.
+            epoch: the pass over the data, from 0.
+        """
         settings = self._now.settings
-        decided = plan(rewards, settings, step=self._step, primary=primary, host=self._host)
-        if self._link and settings.mode == "active":
+        is_shadow = settings.acting_mode == "shadow"
+        self._context = Context(
+            truncated=truncated,
+            prompts=prompts,
+            epoch=epoch,
+            ledger=self._shadow_ledger if is_shadow else self._ledger,
+        )
+        decided = plan(
+            rewards,
+            settings,
+            step=self._step,
+            primary=primary,
+            host=self._host,
+            context=self._context,
+        )
+        self._ledger = decided.booked(
+            self._ledger, self._context, is_injected=decided.mode == "active"
+        )
+        self._shadow_ledger = decided.booked(
+            self._shadow_ledger, self._context, is_injected=decided.mode in ("active", "shadow")
+        )
+        if self._link and settings.mode != "off":
             self._warn_once(decided, rewards if primary is None else primary)
         return decided
 
@@ -85,6 +180,7 @@ class ControlLoop:
         components: Mapping[str, npt.ArrayLike],
         scalars: Scalars,
         optimizer_step: int,
+        knobs: Mapping[str, Knob] | None = None,
     ) -> None:
         """Hand the batch to the monitor; does nothing on other ranks than 0.
 
@@ -95,6 +191,7 @@ class ControlLoop:
             components: name of each reward function -> its `[B]` rewards, NaN where unscored.
             scalars: what the trainer measured.
             optimizer_step: optimizer steps finished so far.
+            knobs: what became of the trainer's parameters that the settings ask for.
         """
         if self._link is None:
             return
@@ -106,7 +203,7 @@ class ControlLoop:
                 primary=None if primary is None else pack(primary),
                 components={name: _component(values) for name, values in components.items()},
                 scalars=scalars,
-                applied=self._applied(decided),
+                applied=self._applied(decided, knobs or {}),
             )
         )
 
@@ -122,7 +219,7 @@ class ControlLoop:
             "acr": groups.acr,
             "acr_wrong": groups.share(Outcome.ALL_WRONG),
             "acr_correct": groups.share(Outcome.ALL_CORRECT),
-            "acr_effective": decided.effective_acr,
+            "acr_effective": self._effective_acr(decided),
             "acr_threshold": self._now.settings.threshold,
         }
         return {name: rate for name, rate in found.items() if rate is not None}
@@ -130,7 +227,9 @@ class ControlLoop:
     def _warn_once(self, decided: Plan, judged: Matrix) -> None:
         """Say what keeps interventions from being what the configuration asked for."""
         settings = self._now.settings
-        low, high = settings.reward_low, settings.reward_high
+        if settings.reward_range is None:
+            return
+        low, high = settings.reward_range.low, settings.reward_range.high
         excess = max(np.nanmax(judged, initial=high) - high, low - np.nanmin(judged, initial=low))
         found = {}
         groups = decided.groups
@@ -150,7 +249,8 @@ class ControlLoop:
                 f"{other} of {groups.num_collapsed} collapsed groups are neither wrong ({low:g}) "
                 f"nor right ({high:g}) and are never injected; {remedy}"
             )
-        if groups.num_scored and decided.acr_source != settings.acr_source:
+        is_small = decided.acr_source != settings.acr_source and settings.controller != "guarded"
+        if groups.num_scored and is_small:
             found["source"] = (
                 f"{decided.groups.num_scored} scored groups a step are fewer than "
                 f"min_groups_per_unit={settings.min_groups_per_unit}: the smoothed ACR decides, "
@@ -171,25 +271,67 @@ class ControlLoop:
         assert self._held is not None, "begin_step comes first"
         return self._held
 
-    def _applied(self, decided: Plan) -> Applied:
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        ledgers = {"ledger": self._ledger, "shadow_ledger": self._shadow_ledger}
+        return {"step": self._step, **msgspec.to_builtins(ledgers)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what a checkpoint kept; a part that is missing or unreadable starts afresh."""
+        for name in ("ledger", "shadow_ledger"):
+            try:
+                setattr(self, f"_{name}", msgspec.convert(state.get(name, {}), Ledger))
+            except msgspec.ValidationError as error:
+                log.warning("the checkpoint's %s is unreadable and starts afresh: %s", name, error)
+
+    @staticmethod
+    def _effective_acr(decided: Plan) -> float | None:
+        return decided.effective_acr if decided.mode == "active" else decided.groups.acr
+
+    def _applied(self, decided: Plan, knobs: Mapping[str, Knob]) -> Applied:
         settings = self._now.settings
-        injected = decided.is_injected
+        done = (
+            _injection(decided, self._ledger)
+            if decided.mode == "active"
+            else Injection(
+                mass_fraction_pooled=self._ledger.mass_fraction,
+                group_fraction_pooled=self._ledger.group_fraction,
+                effective_acr=decided.groups.acr,
+            )
+        )
         return Applied(
+            **msgspec.structs.asdict(done),
             settings_version=settings.version,
             through_step=settings.through_step,
-            mode=settings.mode,
+            mode=settings.acting_mode,
             threshold=settings.threshold,
             triggered=decided.triggered,
             acr=decided.acr,
             acr_source=decided.acr_source,
-            injected_wrong=decided.num_injected(Outcome.ALL_WRONG),
-            injected_correct=decided.num_injected(Outcome.ALL_CORRECT),
-            num_virtual=int(decided.num_virtual.max(initial=0)),
-            advantage_abs_max=float(np.abs(decided.advantages[injected]).max(initial=0.0)),
-            virtual_mass_fraction=decided.virtual_mass_fraction,
-            effective_acr=decided.effective_acr,
+            stage=settings.arming.stage,
+            decisions=decided.counts(),
+            shadow=_injection(decided, self._shadow_ledger) if decided.mode == "shadow" else None,
+            overrides=[override.number for override in settings.overrides],
+            knobs=dict(knobs),
+            command=settings.command.number if settings.command else None,
+            killed_after_rearms=self._killed_after_rearms,
             note=self._now.note,
         )
+
+
+def _injection(decided: Plan, ledger: Ledger) -> Injection:
+    sizes = np.abs(decided.advantages[decided.is_injected])
+    return Injection(
+        injected_wrong=decided.num_injected(Outcome.ALL_WRONG),
+        injected_correct=decided.num_injected(Outcome.ALL_CORRECT),
+        num_virtual=int(decided.num_virtual.max(initial=0)),
+        advantage_abs_max=float(sizes.max(initial=0.0)),
+        virtual_mass_fraction=decided.virtual_mass_fraction,
+        mass_fraction_pooled=ledger.mass_fraction,
+        group_fraction_pooled=ledger.group_fraction,
+        mass_scale=decided.mass_scale,
+        effective_acr=decided.effective_acr,
+    )
 
 
 def _component(values: npt.ArrayLike) -> Component:

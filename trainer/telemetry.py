@@ -33,6 +33,16 @@ class Telemetry:
 
     def __init__(self, temperature: float) -> None:
         self._newest: dict[str, float] = {"temperature": temperature}
+        self._non_finite: set[str] = set()
+
+    def set_temperature(self, temperature: float) -> None:
+        """What the next batch is sampled at."""
+        self._newest["temperature"] = temperature
+
+    def forget(self, field: str) -> None:
+        """A figure that is not measured any more."""
+        self._newest.pop(field, None)
+        self._non_finite.discard(field)
 
     def on_log(self, logs: Mapping[str, object]) -> None:
         """Take over what only TRL's log line says."""
@@ -47,9 +57,15 @@ class Telemetry:
                 self._take(field, values[-1])
 
     def scalars(self) -> Scalars:
-        """The newest figures."""
-        return Scalars(**self._newest)
+        """The newest figures, finite ones; the others by name only."""
+        return Scalars(**self._newest, non_finite=sorted(self._non_finite))
 
     def _take(self, field: str, value: object) -> None:
-        if isinstance(value, int | float) and not math.isnan(value):
+        if not isinstance(value, int | float):
+            return
+        if math.isfinite(value):
             self._newest[field] = float(value)
+            self._non_finite.discard(field)
+        else:
+            self._newest.pop(field, None)
+            self._non_finite.add(field)

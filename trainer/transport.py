@@ -1,12 +1,14 @@
 """One request to the monitor, and what its refusals mean."""
 
+import logging
 from contextlib import suppress
 from typing import Any
 
 import httpx
 import msgspec
 
-from monitor_service.wire import MSGPACK, Problem, StepResult
+from monitor_service.resources import Problem, StepResult
+from monitor_service.wire import MSGPACK
 
 NOT_ABOUT_THE_BODY = frozenset({401, 403, 407, 408, 425, 429})
 """Statuses of proxies and limits: the report is fine, and is sent again."""
@@ -30,6 +32,18 @@ class Refused(Exception):
             problem = msgspec.json.decode(reply.content, type=Problem)
             self.results, self.kind, text = problem.results or [], problem.type, problem.detail
         super().__init__(text)
+
+
+class Quiet(logging.Filter):
+    """Keeps httpx from announcing every request to the monitor: noise at each step."""
+
+    def __init__(self, url: httpx.URL) -> None:
+        super().__init__()
+        self._url = str(url).rstrip("/")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this is not about our requests."""
+        return self._url not in record.getMessage()
 
 
 def post(http: httpx.Client, path: str, content: Any) -> bytes:

@@ -4,7 +4,7 @@ from fastapi import FastAPI
 
 from monitor_service.__about__ import __version__
 from monitor_service.api import errors, openapi
-from monitor_service.api.routes import runs, settings, steps, system
+from monitor_service.api.routes import control, health, runs, settings, steps, system
 from monitor_service.config import DEFAULT_MAX_BODY_BYTES
 from monitor_service.monitor import Monitor
 
@@ -18,7 +18,7 @@ def create_app(monitor: Monitor, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     )
     app.state.monitor = monitor
     app.state.max_body_bytes = max_body_bytes
-    for module in (runs, steps, settings, system):
+    for module in (runs, steps, settings, control, health, system):
         app.include_router(module.router)
     errors.install(app)
     openapi.install(app)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 from fastapi import Request, Response
 
+from monitor_service.control import Control
 from monitor_service.errors import InputTooLarge, InvalidInput, UnknownFormat
 from monitor_service.monitor import Monitor
 from monitor_service.wire import JSON, MSGPACK, decode
@@ -17,6 +18,11 @@ def monitor_of(request: Request) -> Monitor:
     """The monitor this app was created with."""
     monitor: Monitor = request.app.state.monitor
     return monitor
+
+
+def control_of(request: Request) -> Control:
+    """What people order from that monitor."""
+    return monitor_of(request).control
 
 
 async def read(request: Request, kind: type[T]) -> T:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from monitor_service import errors
-from monitor_service.wire import Problem
+from monitor_service.resources import Problem
 
 PROBLEM = "application/problem+json"
 RETRY_AFTER_S = 1

@@ -1,4 +1,4 @@
-"""OpenAPI from the wire types themselves: the contract is written once, in `wire.py`."""
+"""OpenAPI from the wire types themselves: `wire.py` and `resources.py` are the contract."""
 
 from http import HTTPStatus
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI
 
-from monitor_service import wire
+from monitor_service import resources, wire
 
 _REF = "#/components/schemas/{name}"
 _TYPES = (
-    *(wire.CreateRun, wire.Run, wire.RunList, wire.StepReport, wire.Ack, wire.StepPage),
-    *(wire.SettingsView, wire.EventPage, wire.Problem),
+    *(wire.CreateRun, wire.StepReport, resources.Run, resources.RunList, resources.Ack),
+    *(resources.StepPage, resources.SettingsView, resources.EventPage, resources.Problem),
+    *(resources.OverrideRequest, resources.Order, resources.CommandRequest, resources.EndOfRun),
+    *(resources.Diagnosis, resources.ForecastView, resources.ResultRequest, resources.Result),
 )
 
 
@@ -23,7 +25,7 @@ def documented(
     query: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Keyword arguments for a route decorator that describe its body, query and replies."""
-    problem = {"application/problem+json": {"schema": _schema(wire.Problem)}}
+    problem = {"application/problem+json": {"schema": _schema(resources.Problem)}}
     extra: dict[str, Any] = {}
     if body is not None:
         schema = _schema(body)

@@ -1,198 +1,112 @@
-"""The only place where a run moves: (state, observation) -> (state', figures, events).
+"""The only place where a step moves a run: (state, observation) -> (state', figures, events).
 
 Order within one step, as in the paper's algorithm: the step was judged and injected with tau_n;
-only then tau moves to n+1. Unscored steps move nothing but the step number and the counters.
+only then tau moves to n+1. An unscored step moves neither tau nor the guarded controller, and
+leaves the statistics of collapse and of the reward as they are.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+import math
+import traceback
+from dataclasses import replace
 
-from monitor_service.engine.collapse import (
-    DEGENERATE_SHARE,
-    Groups,
-    Matrix,
-    Outcome,
-    RewardRange,
-    judge,
-)
-from monitor_service.engine.controllers import CONTROLLERS, Bounds, Signal
+import numpy as np
+
+from monitor_service.engine.arming import Holds
+from monitor_service.engine.collapse import REWARD_LIMIT, Groups, Outcome, RewardRange, judge
+from monitor_service.engine.controllers import CONTROLLERS, Signal, Stance
 from monitor_service.engine.events import Event
-from monitor_service.engine.plan import decision_acr
-from monitor_service.engine.settings import AcrSource, Settings, changed
-from monitor_service.engine.smoothing import Memory
+from monitor_service.engine.health import SILENCE_RULE, Health, Vitals, examine, holds
+from monitor_service.engine.orders import Kill
+from monitor_service.engine.plan import decision_acr, is_triggered
+from monitor_service.engine.settings import AcrSource, Settings
+from monitor_service.engine.smoothing import HALF_LIFE_GROUPS, Memory
+from monitor_service.engine.state import Counters, Observation, RunState, StepFigures
+
+ENTROPY_HALF_LIFE_STEPS = 8
+KILL_FILE_ACTOR = "kill file"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """Totals of everything reported, replaced attempts included, so that they only grow."""
-
-    steps: int = 0
-    missing_steps: int = 0
-    completions: int = 0
-    invalid_rewards: int = 0
-    mixed: int = 0
-    all_correct: int = 0
-    all_wrong: int = 0
-    uniform_other: int = 0
-    unscored: int = 0
-    intervened_steps: int = 0
-    injected_wrong: int = 0
-    injected_correct: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunState:
-    """Everything a run remembers between steps."""
-
-    settings: Settings
-    step: int = 0
-    """The newest step recorded; 0 before the first."""
-    attempt: int = 1
-    """Grows each time the trainer starts again."""
-    attempts: tuple[tuple[int, int], ...] = ((1, 0),)
-    """(attempt, step it continued after): which attempt's record of a step counts."""
-    start_ids: tuple[str, ...] = ("",)
-    """What the trainer called the start that opened each attempt; "" when it said nothing."""
-    mean_reward: float | None = None
-    """Mean reward of the newest scored step."""
-    threshold_revision: int = 1
-    """Revision of the settings at which a person last set the threshold."""
-    reward_is_degenerate: bool = False
-    """Whether the newest scored step looked like a dead verifier."""
-    counters: Counters = Counters()
-
-    def attempt_of(self, step: int) -> int:
-        """The attempt whose record of `step` counts: the newest that covers it, or the first."""
-        covering = (attempt for attempt, after in reversed(self.attempts) if after < step)
-        return next(covering, self.attempts[0][0])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """What one step's report says, as far as the engine looks at it.
-
-    Attributes:
-        step: number of the generation batch, from 1.
-        rewards: `[N, G]` float64; NaN marks "not scored".
-        primary: `[N, G]` the accuracy component, when `rewards` is a sum of several.
-        injected_wrong: all-wrong groups the trainer injected.
-        injected_correct: all-correct groups the trainer injected.
-    """
-
-    step: int
-    rewards: Matrix
-    primary: Matrix | None = None
-    injected_wrong: int = 0
-    injected_correct: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepFigures:
-    """What one step says about collapse. Rates are in [0, 1]; None means nothing was scored."""
-
-    num_groups: int
-    num_completions: int
-    mixed: int
-    all_correct: int
-    all_wrong: int
-    uniform_other: int
-    unscored: int
-    acr: float | None
-    acr_wrong: float | None
-    acr_correct: float | None
-    acr_other: float | None
-    acr_primary: float | None
-    """ACR of the accuracy component alone; None without one. Above `acr`: hidden collapse."""
-    acr_smoothed: float | None
-    acr_window: float | None
-    acr_window_low: float | None
-    acr_window_high: float | None
-    """Wilson interval of `acr_window`, 5 % on each side."""
-    acr_decision: float | None
-    """The rate the trigger and the controller used; None when nothing could be decided."""
-    acr_source: AcrSource
-    reward_mean: float | None
-    threshold: float
-    """tau this step was judged with, by the monitor's state."""
-    threshold_next: float
-
-
-def advance(state: RunState, seen: Observation) -> tuple[RunState, StepFigures, tuple[Event, ...]]:
-    """Take one step into account. `seen.step` must be above `state.step`."""
-    settings = state.settings
-    groups = judge(seen.rewards, reward_range=settings.reward_range, primary=seen.primary)
-    acr, source = decision_acr(groups, settings.memory, settings)
-    threshold = settings.threshold
-    mean_reward = groups.mean_reward
-    if acr is not None and mean_reward is not None:
-        threshold = CONTROLLERS[settings.controller].next_threshold(
-            threshold,
-            Signal(
-                acr=acr,
-                mean_reward=mean_reward,
-                previous_mean_reward=state.mean_reward,
-            ),
-            Bounds(eta=settings.eta, low=settings.threshold_low, high=settings.threshold_high),
+def advance(
+    state: RunState, seen: Observation, *, now_s: float
+) -> tuple[RunState, StepFigures, tuple[Event, ...]]:
+    """Take one step into account. `seen.step` must be above `state.step`; `now_s` is Unix time."""
+    configured = state.settings
+    acting = configured.in_force(step=seen.step, now_s=now_s)
+    groups = judge(seen.rewards, reward_range=acting.reward_range, primary=seen.primary)
+    acr, source = decision_acr(groups, configured.memory, acting)
+    memory = configured.memory.after(groups)
+    pooled = _pooled(state, seen, groups)
+    stance = Stance(threshold=configured.threshold, arming=configured.arming)
+    if groups.mean_reward is not None and groups.acr is not None:
+        signal = Signal(
+            step=seen.step,
+            acr=acr,
+            mean_reward=groups.mean_reward,
+            previous_mean_reward=state.mean_reward,
+            rates=memory.rates if memory.is_ready else None,
+            reward=pooled.reward,
+            entropy=pooled.entropy.mean if pooled.entropy.is_known else None,
         )
-    memory = settings.memory.after(groups)
-    missing = seen.step - state.step - 1
+        stance = CONTROLLERS[acting.controller].after(stance, signal, acting)
+        if acting.controller != configured.controller:
+            # An override returns by itself: its law leaves the configured threshold alone.
+            stance = replace(stance, threshold=configured.threshold)
+    figures = _figures(groups, seen, memory, acr, source, acting, stance)
+    health, held, failure, alarms = _examined(state, _vitals(seen, groups, memory, figures))
+    settings = replace(
+        configured,
+        version=configured.version + 1,
+        through_step=seen.step,
+        threshold=stance.threshold,
+        arming=stance.arming,
+        memory=memory,
+        holds=held,
+        kill=configured.kill or _kill_by_file(configured, seen, now_s),
+        command=None if _is_obeyed(configured, seen) else configured.command,
+        overrides=tuple(one for one in configured.overrides if one.acts(seen.step + 1, now_s)),
+    )
     advanced = replace(
-        state,
-        settings=replace(
-            settings,
-            version=settings.version + 1,
-            through_step=seen.step,
-            threshold=threshold,
-            memory=memory,
-        ),
+        pooled,
+        settings=settings,
         step=seen.step,
-        mean_reward=state.mean_reward if groups.acr is None else mean_reward,
-        reward_is_degenerate=(
-            state.reward_is_degenerate if groups.acr is None else groups.is_degenerate
-        ),
-        counters=_counted(state.counters, groups, seen, missing),
+        ended=None,
+        is_silent=False,
+        health=health,
+        health_failure=failure,
+        counters=_counted(state.counters, groups, seen, seen.step - state.step - 1),
     )
-    figures = _figures(groups, seen, memory, acr, source, settings.threshold, threshold)
-    return advanced, figures, _events(state, advanced, seen, groups, source)
+    events = (*_events(state, advanced, seen, groups, source), *alarms)
+    return advanced, figures, events
 
 
-def with_changes(state: RunState, changes: Mapping[str, Any]) -> RunState:
-    """A person's change of the settings: a new revision, published as a new version."""
-    settings = changed(state.settings, changes)
-    revision = settings.revision + 1
-    return replace(
-        state,
-        settings=replace(settings, version=settings.version + 1, revision=revision),
-        threshold_revision=revision if "threshold" in changes else state.threshold_revision,
+def _pooled(state: RunState, seen: Observation, groups: Groups) -> RunState:
+    """The state with the newest reward and entropy in it."""
+    entropy = seen.scalars.get("entropy", math.nan)
+    if abs(entropy) <= REWARD_LIMIT:  # Neither NaN nor too large to be squared.
+        trend = state.entropy.after(entropy, entropy**2, 1, half_life=ENTROPY_HALF_LIFE_STEPS)
+        state = replace(state, entropy=trend)
+    if groups.acr is None:
+        return state
+    means = groups.means[groups.outcomes != Outcome.UNSCORED]
+    reward = state.reward.after(
+        float(means.mean()),
+        float(np.square(means).mean()),
+        len(means),
+        half_life=HALF_LIFE_GROUPS,
     )
+    return replace(state, reward=reward, mean_reward=groups.mean_reward)
 
 
-def resumed(newest: RunState, earlier: RunState, start_id: str = "") -> RunState:
-    """The run continued after an earlier step, as a new attempt that `start_id` opened.
+def _kill_by_file(settings: Settings, seen: Observation, now_s: float) -> Kill | None:
+    # A report made before the trainer heard of the newest re-arming must not undo it.
+    if seen.killed_after_rearms != settings.rearms:
+        return None
+    reason = "found next to the trainer"
+    return Kill(actor=KILL_FILE_ACTOR, reason=reason, step=seen.step, at_s=now_s)
 
-    Statistics are those of the earlier step. What people set stays as it is now: a crash must not
-    undo a person's decision. The threshold is a decision when it is fixed, or when a person has
-    set it since; else it is a statistic.
-    """
-    now, then = newest.settings, earlier.settings
-    attempt = newest.attempt + 1
-    is_decided = now.controller == "fixed" or newest.threshold_revision > earlier.threshold_revision
-    return replace(
-        earlier,
-        attempt=attempt,
-        attempts=(*newest.attempts, (attempt, earlier.step)),
-        start_ids=(*newest.start_ids, start_id),
-        threshold_revision=newest.threshold_revision,
-        counters=newest.counters,
-        settings=replace(
-            now,
-            version=now.version + 1,
-            through_step=earlier.step,
-            threshold=now.threshold if is_decided else then.threshold,
-            memory=then.memory,
-        ),
-    )
+
+def _is_obeyed(settings: Settings, seen: Observation) -> bool:
+    return settings.command is not None and settings.command.number == seen.command
 
 
 def _counted(before: Counters, groups: Groups, seen: Observation, missing: int) -> Counters:
@@ -210,6 +124,8 @@ def _counted(before: Counters, groups: Groups, seen: Observation, missing: int) 
         intervened_steps=before.intervened_steps + (injected > 0),
         injected_wrong=before.injected_wrong + seen.injected_wrong,
         injected_correct=before.injected_correct + seen.injected_correct,
+        shadow_wrong=before.shadow_wrong + seen.shadow_wrong,
+        shadow_correct=before.shadow_correct + seen.shadow_correct,
     )
 
 
@@ -219,10 +135,11 @@ def _figures(
     memory: Memory,
     acr: float | None,
     source: AcrSource,
-    threshold: float,
-    threshold_next: float,
+    acting: Settings,
+    after: Stance,
 ) -> StepFigures:
     low, high = memory.window_interval or (None, None)
+    rates = memory.rates
     primary_acr = None
     if seen.primary is not None:
         primary_acr = judge(seen.primary, reward_range=RewardRange()).acr
@@ -239,64 +156,93 @@ def _figures(
         acr_correct=groups.share(Outcome.ALL_CORRECT),
         acr_other=groups.share(Outcome.UNIFORM_OTHER),
         acr_primary=primary_acr,
-        acr_smoothed=memory.smoothed_acr,
+        acr_smoothed=rates.acr if rates else None,
+        acr_wrong_smoothed=rates.wrong if rates else None,
+        acr_correct_smoothed=rates.correct if rates else None,
+        acr_smoothed_groups=rates.num_effective if rates else None,
         acr_window=memory.windowed_acr,
         acr_window_low=low,
         acr_window_high=high,
         acr_decision=acr,
         acr_source=source,
         reward_mean=groups.mean_reward,
-        threshold=threshold,
-        threshold_next=threshold_next,
+        triggered=acting.acting_mode in ("active", "shadow") and is_triggered(acr, acting),
+        threshold=acting.threshold,
+        threshold_next=after.threshold,
+        stage=acting.arming.stage,
     )
+
+
+def _vitals(seen: Observation, groups: Groups, memory: Memory, figures: StepFigures) -> Vitals:
+    return Vitals(
+        step=seen.step,
+        num_groups=figures.num_groups,
+        acr=figures.acr,
+        acr_wrong=figures.acr_wrong,
+        acr_correct=figures.acr_correct,
+        acr_other=figures.acr_other,
+        acr_primary=figures.acr_primary,
+        pooled=memory.rates,
+        reward_mean=figures.reward_mean,
+        reward_is_degenerate=groups.is_degenerate,
+        components=seen.components,
+        settings_lag_steps=seen.settings_lag_steps,
+        not_applied=seen.not_applied,
+        non_finite=seen.non_finite,
+        **seen.scalars,
+    )
+
+
+def _examined(state: RunState, vitals: Vitals) -> tuple[Health, Holds, str, tuple[Event, ...]]:
+    """What the health rules say: (health, holds, where they failed or "", events)."""
+    try:
+        health, alarms = examine(state.health, vitals)
+        return health, holds(health), "", alarms
+    except Exception as error:  # noqa: BLE001 - a mistake in one rule must not cost the step
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        failure = f"{type(error).__name__} in {at.name}, line {at.lineno}"
+        text = f"the health rules could not judge this step ({failure}): {error}"
+        event = Event(kind="health_failed", step=vitals.step, message=text, data={"at": failure})
+        is_news = failure != state.health_failure
+        return state.health, state.settings.holds, failure, (event,) if is_news else ()
 
 
 def _events(
     state: RunState, after: RunState, seen: Observation, groups: Groups, source: AcrSource
 ) -> tuple[Event, ...]:
-    events = []
+    def event(kind: str, message: str, **data: object) -> None:
+        events.append(Event(kind=kind, step=seen.step, message=message, data=data))
+
+    events: list[Event] = []
+    before, now = state.settings, after.settings
+    if state.is_silent:
+        event("alarm_resolved", "reports arrive again", rule=SILENCE_RULE)
     missing = seen.step - state.step - 1
     if missing:
-        events.append(
-            Event(
-                kind="gap",
-                step=seen.step,
-                message=f"{missing} steps were never reported before step {seen.step}",
-                data={"missing": missing},
-            )
-        )
+        text = f"{missing} steps were never reported before step {seen.step}"
+        event("gap", text, missing=missing)
     if groups.num_invalid:
-        events.append(
-            Event(
-                kind="invalid_rewards",
-                step=seen.step,
-                message=f"{groups.num_invalid} rewards were infinite or too large to use",
-                data={"count": groups.num_invalid},
-            )
+        text = f"{groups.num_invalid} rewards were infinite or too large to use"
+        event("invalid_rewards", text, count=groups.num_invalid)
+    is_first = groups.num_scored > 0 and before.memory.num_groups == 0
+    # The guarded controller pools whatever the size of a batch.
+    if source != before.acr_source and is_first and before.controller != "guarded":
+        text = (
+            f"{groups.num_scored} scored groups a step are too few for acr_source "
+            f"{before.acr_source}; {source} decides"
         )
-    if after.reward_is_degenerate and not state.reward_is_degenerate:
-        events.append(
-            Event(
-                kind="reward_degenerate",
-                step=seen.step,
-                message=(
-                    f"at least {DEGENERATE_SHARE:.0%} of the completions got one and the same "
-                    "reward: a dead verifier, or a batch far too hard or too easy"
-                ),
-                data={"reward_mean": groups.mean_reward},
-            )
-        )
-    is_first = groups.num_scored > 0 and state.settings.memory.num_groups == 0
-    if source != state.settings.acr_source and is_first:
-        events.append(
-            Event(
-                kind="acr_source_fallback",
-                step=seen.step,
-                message=(
-                    f"{groups.num_scored} scored groups a step are too few for acr_source "
-                    f"{state.settings.acr_source}; {source} decides"
-                ),
-                data={"num_groups": groups.num_scored, "acr_source": source},
-            )
-        )
+        event("acr_source_fallback", text, num_groups=groups.num_scored, acr_source=source)
+    if now.arming.stage != before.arming.stage:
+        text = f"{before.arming.stage} -> {now.arming.stage}: {now.arming.reason}"
+        event("arming", text, stage=now.arming.stage, from_stage=before.arming.stage)
+    if now.kill and not before.kill:
+        kill = now.kill
+        event("killed", f"{kill.actor}: {kill.reason}", actor=kill.actor, reason=kill.reason)
+    if before.command and not now.command:
+        text = f"the trainer carries out command {before.command.number}: {before.command.kind}"
+        event("command_accepted", text, number=before.command.number, command=before.command.kind)
+    for one in before.overrides:
+        if one not in now.overrides:
+            text = f"override {one.number} returned by itself: {', '.join(one.changes)}"
+            event("override_expired", text, number=one.number, fields=list(one.changes))
     return tuple(events)

@@ -77,6 +77,7 @@ class Groups:
 
     Attributes:
         outcomes: `[N]` int8 of `Outcome`.
+        counts: groups by outcome, in the order of `Outcome`.
         sizes: `[N]` scored completions of each group.
         means: `[N]` mean reward; NaN where nothing was scored.
         stds: `[N]` population std; NaN where nothing was scored.
@@ -86,6 +87,7 @@ class Groups:
     """
 
     outcomes: npt.NDArray[np.int8]
+    counts: tuple[int, ...]
     sizes: npt.NDArray[np.int64]
     means: Matrix
     stds: Matrix
@@ -95,7 +97,7 @@ class Groups:
 
     def count(self, outcome: Outcome) -> int:
         """Groups with this outcome."""
-        return int(np.count_nonzero(self.outcomes == outcome))
+        return self.counts[outcome]
 
     @property
     def num_scored(self) -> int:
@@ -158,7 +160,7 @@ def matrix(groups: Sequence[Sequence[float | None]]) -> Matrix:
 def judge(
     rewards: Matrix,
     *,
-    reward_range: RewardRange,
+    reward_range: RewardRange | None,
     primary: Matrix | None = None,
     collapse_std: float = COLLAPSE_STD,
 ) -> Groups:
@@ -166,7 +168,8 @@ def judge(
 
     Args:
         rewards: `[N, G]` the rewards the policy is trained on; NaN marks "not scored".
-        reward_range: what wrong and right look like in `primary`.
+        reward_range: what wrong and right look like in `primary`; None when the reward has no
+            bounds, so that every collapsed group is other.
         primary: `[N, G]` the accuracy component, when `rewards` is a sum of several; it decides
             between all-correct, all-wrong and other. Default: `rewards`.
         collapse_std: reward units; strict bound below which a group is collapsed.
@@ -193,6 +196,7 @@ def judge(
     empty = sizes == 0
     return Groups(
         outcomes=outcomes,
+        counts=tuple(np.bincount(outcomes, minlength=len(Outcome)).tolist()),
         sizes=sizes,
         means=np.where(empty, np.nan, lowest + offsets),
         stds=np.where(empty, np.nan, stds),
@@ -214,12 +218,15 @@ def usable(rewards: Matrix) -> tuple[Matrix, npt.NDArray[np.bool_], int]:
 
 
 def _sides(
-    primary: Matrix, scored: npt.NDArray[np.bool_], reward_range: RewardRange
+    primary: Matrix, scored: npt.NDArray[np.bool_], reward_range: RewardRange | None
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Groups whose every scored completion is wrong, and those whose every one is correct.
 
     Values outside the declared range are neither: the declaration is wrong, so nothing is claimed.
     """
+    if reward_range is None:
+        neither = np.zeros(len(primary), dtype=np.bool_)
+        return neither, neither
     unit = (primary - reward_range.low) / (reward_range.high - reward_range.low)
     with np.errstate(invalid="ignore"):
         wrong = (unit <= SUCCESS_LOW) & (unit >= -COLLAPSE_STD)

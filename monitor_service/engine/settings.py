@@ -3,20 +3,27 @@
 People change the fields in `TUNABLE`; `threshold` also moves by itself when the controller is
 adaptive. `version` grows with every publication (one per step), `revision` only when a person
 changes something, so that two people can notice each other while the run goes on.
+
+What is configured is not always what acts: `Settings.in_force` adds the overrides that have not
+expired, and takes everything away once the run is killed.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from monitor_service.engine.arming import DISARMED, NO_HOLDS, Arming, Holds
 from monitor_service.engine.collapse import REWARD_LIMIT, RewardRange
-from monitor_service.engine.controllers import CONTROLLERS
+from monitor_service.engine.orders import Command, Kill, Override
 from monitor_service.engine.smoothing import MIN_GROUPS, NOTHING_SEEN, Memory
 from monitor_service.engine.virtual import STRATEGIES
 from monitor_service.errors import InvalidInput
 
-Mode = Literal["off", "active"]
+Mode = Literal["off", "shadow", "active"]
+ActingMode = Literal["off", "shadow", "active", "locked"]
+ControllerName = Literal["paper", "fixed", "guarded"]
+ProfileName = Literal["paper", "guarded", "observe", "grpo"]
 AcrSource = Literal["batch", "window", "ewma"]
 Target = Literal["both", "wrong", "correct"]
 
@@ -33,25 +40,37 @@ class Settings:
     """The newest step these settings take into account; 0 before the first."""
     session: str = ""
     """The life and the attempt of the run that these settings are for; "" in process."""
-    profile: str = "paper"
+    profile: ProfileName = "paper"
     """The bundle the run started from, or was last set to."""
     mode: Mode = "active"
-    """off: plain GRPO, nothing is touched. active: the plan is applied."""
-    controller: str = "paper"
-    """Which law moves the threshold."""
+    """off: plain GRPO, nothing is touched. shadow: decided and reported, never applied. active:
+    applied."""
+    controller: ControllerName = "paper"
+    """Which law decides when to inject."""
     threshold: float = 0.5
-    """tau in force, a rate in [0, 1]: inject when ACR is strictly above it."""
+    """tau, a rate in [0, 1]: inject when the rate that decides is strictly above it."""
+    exit_threshold: float = 0.2
+    """guarded: stop when the rate falls below this; under `threshold`."""
     threshold_low: float = 0.1
     threshold_high: float = 0.9
-    """Bounds an adaptive controller keeps to; without them the paper's law diverges."""
+    """Bounds the paper's controller keeps to; without them its law diverges."""
     eta: float = 0.01
     """Gain of the paper's controller, in (0, 1]."""
+    max_active_steps: int = 50
+    """guarded: longest activation."""
+    cooldown_steps: int = 25
+    """guarded: steps without injection after an activation."""
+    benefit_check: bool = True
+    """guarded: after `max_active_steps` without a benefit, lock until a person re-arms."""
+    heed_alarms: bool = False
+    """Do not inject while an alarm forbids it: KL, gradient norm; entropy for the correct side."""
     acr_source: AcrSource = "batch"
     """Which ACR decides: of the batch (the paper), of the last groups, or the EWMA."""
     min_groups_per_unit: int = 16
-    """With fewer scored groups in a batch, acr_source batch falls back to ewma."""
+    """With fewer scored groups in a batch, acr_source batch falls back to ewma, and caps hold
+    over the last groups instead of within the batch."""
     target: Target = "both"
-    """Which collapsed groups may be injected."""
+    """Which collapsed groups may be injected; guarded also watches only these."""
     strategy: str = "stratified"
     alpha: float = 0.5
     """Exponent in K = ceil(G * ACR^alpha), in (0, 1]; smaller means more virtual rewards."""
@@ -60,13 +79,49 @@ class Settings:
     scale_wrong: float = 1.0
     scale_correct: float = 1.0
     """Factors on the injected advantage of each side, in [0, 1]."""
-    reward_low: float = 0.0
-    reward_high: float = 1.0
-    """Rewards of a wrong and of a right answer."""
+    max_advantage: float | None = None
+    """Cap on the injected |A|, in (0, 1]; times the reward range where the trainer divides by
+    nothing. None: no cap."""
+    max_group_fraction: float = 1.0
+    """Cap on the share of groups that are injected, in (0, 1]."""
+    max_mass_fraction: float = 1.0
+    """Cap on the share of the sum of |A| that is injected, in (0, 1]."""
+    prompt_budget: int | None = None
+    """Most injections of one prompt in an epoch; None: no limit."""
     skip_degenerate: bool = False
     """Leave a batch alone in which nearly all completions got the same reward."""
+    skip_truncated: bool = False
+    """Leave a group alone whose completions were all cut at the length limit."""
+    reward_low: float | None = 0.0
+    reward_high: float | None = 1.0
+    """Rewards of a wrong and of a right answer; both None: the reward has no bounds."""
     seed: int = 0
-    """For random strategies: drawn from (seed, step, group), so ranks and resumes agree."""
+    """For random choices: drawn from (seed, step), so ranks and resumes agree."""
+    epsilon_low: float | None = None
+    epsilon_high: float | None = None
+    """Clip range of the policy ratio; None, here and below: as the trainer was configured."""
+    beta: float | None = None
+    """Weight of the KL to the reference policy."""
+    entropy_coef: float | None = None
+    """Weight of the entropy bonus."""
+    temperature: float | None = None
+    """Sampling temperature."""
+    learning_rate_scale: float | None = None
+    """Factor on the learning rate's schedule."""
+    loss_mask: bool | None = None
+    """Keep groups without a signal out of the loss and its denominator."""
+    overrides: tuple[Override, ...] = ()
+    """Changes with an end; a later one wins."""
+    kill: Kill | None = None
+    """Why nothing may act, when a person said so."""
+    rearms: int = 0
+    """Times that a person re-armed the run."""
+    command: Command | None = None
+    """What the trainer is to do next, until it says that it will."""
+    arming: Arming = DISARMED
+    """Where the guarded controller stands; not for people to change."""
+    holds: Holds = NO_HOLDS
+    """Alarms that forbid injection, for settings that heed them."""
     memory: Memory = NOTHING_SEEN
     """Pooled ACR as of `through_step`; not for people to change."""
 
@@ -74,46 +129,79 @@ class Settings:
         for name, (is_allowed, allowed) in _RULES.items():
             if not is_allowed(getattr(self, name)):
                 raise InvalidInput(name, getattr(self, name), allowed)
+        self._check_together()
+        counts = (self.version, self.revision, self.through_step, self.rearms)
+        if min(counts) < 0:
+            names = "version, revision, through_step, rearms"
+            raise InvalidInput(names, counts, "must be at least 0")
+
+    def _check_together(self) -> None:
+        for override in self.overrides:
+            if unknown := override.changes.keys() - set(OVERRIDABLE):
+                allowed = f"changes of {', '.join(OVERRIDABLE)}"
+                raise InvalidInput("overrides", sorted(unknown), allowed)
         if self.threshold_low > self.threshold_high:
             raise InvalidInput("threshold_low", self.threshold_low, "at most threshold_high")
-        if min(self.version, self.revision, self.through_step) < 0:
-            counts = (self.version, self.revision, self.through_step)
-            raise InvalidInput("version, revision, through_step", counts, "must be at least 0")
-        if self.reward_low >= self.reward_high:
-            raise InvalidInput("reward_low", self.reward_low, "below reward_high")
+        if self.controller == "guarded" and self.exit_threshold >= self.threshold:
+            allowed = f"below threshold ({self.threshold:g}), where the guarded controller enters"
+            raise InvalidInput("exit_threshold", self.exit_threshold, allowed)
+        low, high = self.reward_low, self.reward_high
+        if (low is None) != (high is None):
+            raise InvalidInput("reward_low, reward_high", (low, high), "both numbers, or both null")
+        if low is None and self.mode != "off" and self.strategy != "none":
+            raise InvalidInput(
+                "strategy",
+                self.strategy,
+                "none, or mode off, while the reward has no bounds: virtual rewards are fractions "
+                "of the range from reward_low to reward_high",
+            )
+        if low is not None and high is not None and low >= high:
+            raise InvalidInput("reward_low", low, "below reward_high")
 
     @property
-    def reward_range(self) -> RewardRange:
-        """The declared rewards of a wrong and of a right answer."""
+    def reward_range(self) -> RewardRange | None:
+        """The declared rewards of a wrong and of a right answer; None when there are no bounds."""
+        if self.reward_low is None or self.reward_high is None:
+            return None
         return RewardRange(low=self.reward_low, high=self.reward_high)
 
+    @property
+    def acting_mode(self) -> ActingMode:
+        """The mode, unless the run is locked: killed by a person, or disarmed for no benefit."""
+        return "locked" if self.kill or self.arming.stage == "locked" else self.mode
 
-def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """The settings with `changes` applied; a `profile` among them is applied first.
+    @property
+    def knobs(self) -> dict[str, float | bool]:
+        """What is asked of the trainer's own parameters."""
+        values = {name: getattr(self, name) for name in KNOBS}
+        return {name: value for name, value in values.items() if value is not None}
 
-    Version and revision stay; they are the business of whoever publishes.
+    def in_force(self, *, step: int, now_s: float) -> "Settings":
+        """What acts at `step`: overrides that have not expired on top, nothing once killed.
 
-    Raises:
-        InvalidInput: a name nobody may change, or a value out of range.
-    """
-    for name, value in changes.items():
-        if name not in TUNABLE:
-            raise InvalidInput(name, value, f"one of {', '.join(TUNABLE)}")
-    bundle: Mapping[str, Any] = {}
-    if "profile" in changes:
-        profile = changes["profile"]
-        bundle = PROFILES.get(profile, {}) if isinstance(profile, str) else {}
-    return replace(settings, **{**bundle, **changes})
+        Overrides that contradict the rest, which a later change can bring about, make the mode
+        off: what nobody can read as one intention does not act.
+        """
+        if self.kill:
+            return self.without_interventions()
+        acting = tuple(one for one in self.overrides if one.acts(step, now_s))
+        changes: dict[str, Any] = {}
+        for override in acting:
+            changes.update(override.changes)
+        try:
+            return replace(self, overrides=acting, **changes)
+        except InvalidInput:
+            return self.without_interventions()
+
+    def without_interventions(self) -> "Settings":
+        """These settings, with the trainer as it was configured: plain GRPO."""
+        return replace(self, mode="off", overrides=(), **_NO_KNOBS)
 
 
-def from_profile(profile: str, changes: Mapping[str, Any]) -> Settings:
-    """Fresh settings of a named profile, with changes on top."""
-    return changed(Settings(), {"profile": profile, **changes})
+Rule = tuple[Callable[[Any], bool], str]
 
 
-def _number(
-    low: float, high: float, *, open_low: bool = False
-) -> tuple[Callable[[Any], bool], str]:
+def _number(low: float, high: float, *, open_low: bool = False) -> Rule:
     def is_allowed(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
@@ -123,67 +211,76 @@ def _number(
     return is_allowed, f"must be a number in {'(' if open_low else '['}{low:g}, {high:g}]"
 
 
-def _integer(low: int, high: int) -> tuple[Callable[[Any], bool], str]:
+def _integer(low: int, high: int) -> Rule:
     def is_allowed(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
     return is_allowed, f"must be an integer in [{low}, {high}]"
 
 
-def _choice(*names: str) -> tuple[Callable[[Any], bool], str]:
+def _choice(*names: str) -> Rule:
     return (lambda value: isinstance(value, str) and value in names), f"one of {', '.join(names)}"
 
 
-_AVSPO: dict[str, Any] = {
-    field.name: field.default
-    for field in fields(Settings)
-    if field.name
-    in {
-        "mode",
-        "controller",
-        "threshold_low",
-        "threshold_high",
-        "eta",
-        "acr_source",
-        "min_groups_per_unit",
-        "target",
-        "strategy",
-        "alpha",
-        "r_anchor",
-        "scale_wrong",
-        "scale_correct",
-        "skip_degenerate",
-    }
-}
+def _or_none(rule: Rule) -> Rule:
+    is_allowed, text = rule
+    return (lambda value: value is None or is_allowed(value)), f"{text}, or null"
 
-PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"paper": _AVSPO, "grpo": {"mode": "off"}}
-)
-"""Named bundles. paper: the published method, clamped. grpo: nothing is touched."""
 
-_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = MappingProxyType(
+_BOOLEAN: Rule = ((lambda value: isinstance(value, bool)), "must be true or false")
+
+KNOBS: Mapping[str, Rule] = MappingProxyType(
     {
-        "profile": _choice(*PROFILES),
-        "mode": _choice("off", "active"),
-        "controller": _choice(*CONTROLLERS),
+        "epsilon_low": _or_none(_number(0, 1, open_low=True)),
+        "epsilon_high": _or_none(_number(0, 10, open_low=True)),
+        "beta": _or_none(_number(0, 10)),
+        "entropy_coef": _or_none(_number(0, 1)),
+        "temperature": _or_none(_number(0, 5, open_low=True)),
+        "learning_rate_scale": _or_none(_number(0, 10)),
+        "loss_mask": _or_none(_BOOLEAN),
+    }
+)
+"""The trainer's own parameters that can be driven while it runs."""
+
+_NO_KNOBS: dict[str, Any] = dict.fromkeys(KNOBS)
+
+_RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "profile": _choice(*get_args(ProfileName)),
+        "mode": _choice(*get_args(Mode)),
+        "controller": _choice(*get_args(ControllerName)),
         "threshold": _number(0, 1),
+        "exit_threshold": _number(0, 1),
         "threshold_low": _number(0, 1),
         "threshold_high": _number(0, 1),
         "eta": _number(0, 1, open_low=True),
-        "acr_source": _choice("batch", "window", "ewma"),
+        "max_active_steps": _integer(1, 100_000),
+        "cooldown_steps": _integer(0, 100_000),
+        "benefit_check": _BOOLEAN,
+        "heed_alarms": _BOOLEAN,
+        "acr_source": _choice(*get_args(AcrSource)),
         "min_groups_per_unit": _integer(1, MIN_GROUPS),
-        "target": _choice("both", "wrong", "correct"),
+        "target": _choice(*get_args(Target)),
         "strategy": _choice(*STRATEGIES),
         "alpha": _number(0, 1, open_low=True),
         "r_anchor": _number(0, 1, open_low=True),
         "scale_wrong": _number(0, 1),
         "scale_correct": _number(0, 1),
-        "skip_degenerate": ((lambda value: isinstance(value, bool)), "must be true or false"),
-        "reward_low": _number(-REWARD_LIMIT, REWARD_LIMIT),
-        "reward_high": _number(-REWARD_LIMIT, REWARD_LIMIT),
+        "max_advantage": _or_none(_number(0, 1, open_low=True)),
+        "max_group_fraction": _number(0, 1, open_low=True),
+        "max_mass_fraction": _number(0, 1, open_low=True),
+        "prompt_budget": _or_none(_integer(1, 1_000_000)),
+        "skip_degenerate": _BOOLEAN,
+        "skip_truncated": _BOOLEAN,
+        "reward_low": _or_none(_number(-REWARD_LIMIT, REWARD_LIMIT)),
+        "reward_high": _or_none(_number(-REWARD_LIMIT, REWARD_LIMIT)),
         "seed": _integer(0, 2**63 - 1),
+        **KNOBS,
     }
 )
 
 TUNABLE = tuple(_RULES)
 """Names of the fields that people may change, in the order they are listed."""
+
+OVERRIDABLE = tuple(name for name in TUNABLE if name != "profile")
+"""Names of the fields that an override may change."""

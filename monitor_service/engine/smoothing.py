@@ -181,6 +181,56 @@ NOTHING_SEEN = Memory()
 """The memory of a run before its first group."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """A bias-corrected EWMA of a figure, and how certain it is.
+
+    Attributes:
+        sum: weighted sum of the values.
+        sum_squares: weighted sum of their squares.
+        weight: sum of the weights, in [0, 1].
+        weight_squared: sum of their squares.
+    """
+
+    sum: float = 0.0
+    sum_squares: float = 0.0
+    weight: float = 0.0
+    weight_squared: float = 0.0
+
+    def after(self, mean: float, mean_square: float, count: int, *, half_life: float) -> "Trend":
+        """With `count` (above 0) newer values of this mean and mean square.
+
+        `half_life` is in values.
+        """
+        decay = 0.5 ** (count / half_life)
+        return Trend(
+            sum=decay * self.sum + (1 - decay) * mean,
+            sum_squares=decay * self.sum_squares + (1 - decay) * mean_square,
+            weight=decay * self.weight + (1 - decay),
+            weight_squared=decay**2 * self.weight_squared + (1 - decay) ** 2 / count,
+        )
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has seen a value."""
+        return self.weight > 0
+
+    @property
+    def mean(self) -> float:
+        """The pooled mean; only of a known trend."""
+        return self.sum / self.weight
+
+    @property
+    def standard_error(self) -> float:
+        """Of `mean`; 0 while all values were equal."""
+        variance = self.sum_squares / self.weight - self.mean**2
+        return math.sqrt(max(0.0, variance) * self.weight_squared) / self.weight
+
+
+UNKNOWN = Trend()
+"""Before the first value."""
+
+
 def wilson_interval(successes: int, trials: int, *, z: float = 1.64) -> tuple[float, float]:
     """Wilson score interval of a rate.
 

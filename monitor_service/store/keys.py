@@ -26,7 +26,7 @@ class RunKeys:
 
     @property
     def run(self) -> str:
-        """Hash: version, state, about, changed, last."""
+        """Hash: version, state, about, changed, last, result."""
         return self._key("run")
 
     @property

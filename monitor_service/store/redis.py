@@ -17,11 +17,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from monitor_service.engine.advance import RunState
 from monitor_service.engine.events import Event
+from monitor_service.engine.state import RunState
 from monitor_service.errors import StoreCorrupt, StoreUnavailable
+from monitor_service.resources import Change, EventView, Result, StepRecord
 from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys, step_field
-from monitor_service.wire import Change, EventView, StepRecord
 
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
@@ -34,9 +34,11 @@ Outcome = Literal["written", "duplicate", "conflict", "moved"]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a run from its creation."""
+    """What is known of a run from its creation, and from its newest start."""
 
     created_at_s: float
+    started_at_s: float = 0.0
+    """When the newest attempt was announced; 0 for the first."""
     config: dict[str, Any]
     tags: dict[str, str]
 
@@ -57,6 +59,7 @@ class StoredRun:
     about: About
     changed: Change | None = None
     last: StepRecord | None = None
+    result: Result | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +146,13 @@ class RedisStore:
         resumable = recorded or before is None
         field = step_field(after.state.attempt, after.state.step)
         fields: dict[str, bytes | str | float] = {"version": settings.version, "state": state}
-        if before is None:
+        if before is None or after.about != before.about:
             fields["about"] = msgspec.json.encode(after.about)
         if after.changed:
             fields["changed"] = msgspec.json.encode(after.changed)
+        # It moves no version, so a writer that did not see it must not write over it.
+        if after.result and (before is None or after.result != before.result):
+            fields["result"] = msgspec.json.encode(after.result)
         if recorded:
             fields["last"] = msgspec.json.encode(recorded.record)
         timed = [msgspec.json.encode(TimedEvent(at_s=at_s, event=event)) for event in events]
@@ -169,6 +175,25 @@ class RedisStore:
                 ],
             )
         return cast(Outcome, outcome.decode())
+
+    async def results(self) -> list[Result]:
+        """The final accuracies of all runs that have one, in one round trip after their names.
+
+        One that this version cannot read is left out and logged.
+        """
+        async with _translated():
+            names = [name.decode() for name in await _answer(self._redis.zrange(RUNS, 0, -1))]
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipeline.hget(RunKeys(name).run, "result")
+            found = await pipeline.execute()
+        results = []
+        for name, value in zip(names, found, strict=True):
+            try:
+                results += [_decoded(value, Result, name)] if value else []
+            except StoreCorrupt as error:
+                log.error("%s", error)
+        return results
 
     async def digest(self, run_id: str, attempt: int, step: int) -> str | None:
         """The digest a step was recorded with; None when it was not."""
@@ -238,6 +263,7 @@ def _run(run_id: str, stored: dict[bytes, bytes]) -> StoredRun:
         about=about,
         changed=part(b"changed", Change),
         last=part(b"last", StepRecord),
+        result=part(b"result", Result),
     )
 
 

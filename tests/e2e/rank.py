@@ -20,11 +20,11 @@ class Dumping(GRPOTrainer):
         super().__init__(*args, **kwargs)
         self.dump: list[dict[str, Any]] = []
 
-    def _close_the_loop(self, output: dict[str, Any]) -> None:
-        assert self._rewards_heard is not None
-        rewards = self._rewards_heard.clone()
+    def _close_the_loop(self, output: dict[str, Any], knobs: Any) -> None:
+        assert self._heard is not None
+        rewards = self._heard.rewards_BF.clone()
         trls = output["advantages"].clone()
-        super()._close_the_loop(output)
+        super()._close_the_loop(output, knobs)
         self.dump.append(
             {
                 "rewards": rewards,

@@ -290,3 +290,9 @@ def test_the_mean_reward_does_not_depend_on_the_order_at_all(values, random):
     before = judge(matrix([values[:half], values[half:]]), reward_range=RewardRange())
     after = judge(matrix([shuffled[:half], shuffled[half:]]), reward_range=RewardRange())
     assert before.mean_reward == after.mean_reward
+
+
+def test_a_reward_without_bounds_has_no_sides():
+    groups = judged([0] * 4, [1] * 4, [7.5] * 4, [0, 1], reward_range=None)
+    assert outcomes(groups) == [Outcome.UNIFORM_OTHER] * 3 + [Outcome.MIXED]
+    assert groups.acr == 3 / 4

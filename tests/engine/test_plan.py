@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor_service.engine.collapse import Outcome, RewardRange, judge, matrix
-from monitor_service.engine.plan import Decision, Host, Plan, decision_acr, plan
+from monitor_service.engine.injection import Host
+from monitor_service.engine.plan import Decision, Plan, decision_acr, plan
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.smoothing import Memory
 from monitor_service.engine.virtual import closed_form
@@ -199,7 +200,7 @@ def test_the_share_of_injected_mass_is_measured_against_what_the_host_computes(
     assert (population[0], population[-1]) == pytest.approx((right, wrong), abs=5e-5)
     host_mass = np.abs(population).sum() * math.sqrt(7 / 8)
     injected_mass = 8 * closed_form(8, 6)  # ACR 1/2 gives K = 6
-    assert found.abs_advantage_sum == pytest.approx(host_mass + injected_mass)
+    assert (found.healthy_mass, found.virtual_mass) == pytest.approx((host_mass, injected_mass))
     assert found.virtual_mass_fraction == pytest.approx(injected_mass / (host_mass + injected_mass))
 
 
@@ -211,7 +212,7 @@ def test_what_remains_silent_after_injection_is_the_effective_rate():
     assert planned(EIGHT_OF_TWENTY, threshold=0.9).effective_acr == 0.4
 
 
-READY = Memory(ewma=0.3, weight=1.0, num_groups=64, window="1" * 16 + "0" * 48)
+READY = Memory(ewma=0.3, weight=1.0, weight_squared=0.01, num_groups=64, window="1" * 16 + "0" * 48)
 
 
 @pytest.mark.parametrize(

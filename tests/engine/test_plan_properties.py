@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor_service.engine.collapse import COLLAPSED, Outcome, matrix
-from monitor_service.engine.plan import Decision, Host, plan
+from monitor_service.engine.injection import Host
+from monitor_service.engine.plan import Decision, plan
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.virtual import STRATEGIES, num_virtual
 from tests.engine import construction
@@ -24,7 +25,7 @@ any_lists = st.lists(
 hosts = st.builds(Host, scale=st.sampled_from(["group", "batch", "none"]))
 acting_settings = st.builds(
     Settings,
-    mode=st.sampled_from(["off", "active"]),
+    mode=st.sampled_from(["off", "shadow", "active"]),
     threshold=st.floats(0, 1),
     min_groups_per_unit=st.just(1),
     target=st.sampled_from(["both", "wrong", "correct"]),
@@ -33,6 +34,9 @@ acting_settings = st.builds(
     r_anchor=st.floats(0.01, 1),
     scale_wrong=st.floats(0, 1),
     scale_correct=st.floats(0, 1),
+    max_advantage=st.none() | st.floats(0.01, 1),
+    max_group_fraction=st.floats(0.01, 1),
+    max_mass_fraction=st.floats(0.01, 1),
     seed=st.integers(0, 2**63 - 1),
 )
 deterministic = st.sampled_from([name for name in STRATEGIES if not STRATEGIES[name].is_random])
@@ -66,8 +70,10 @@ def test_every_decision_fits_its_group_and_every_figure_is_a_rate(groups, settin
         assert (code == Decision.MIDDLE_VALUE) == (outcome == Outcome.UNIFORM_OTHER)
         assert (code == Decision.INJECTED) == (value != 0)
         assert value >= 0 if outcome == Outcome.ALL_CORRECT else value <= 0
-    assert np.isfinite(found.abs_advantage_sum)
+    assert np.isfinite(found.virtual_mass + found.healthy_mass)
     assert 0 <= found.virtual_mass_fraction <= 1
+    assert 0 <= found.mass_scale <= 1
+    assert sum(found.counts().values()) == len(groups)
     if found.acr is None:
         assert found.effective_acr is None
     else:
@@ -86,7 +92,8 @@ def test_order_matters_neither_inside_a_group_nor_among_groups(groups, strategy,
     assert after.decisions.tolist() == before.decisions[order].tolist()
     assert after.num_virtual.tolist() == before.num_virtual[order].tolist()
     np.testing.assert_allclose(after.advantages, before.advantages[order], rtol=0, atol=1e-12)
-    assert after.abs_advantage_sum == pytest.approx(before.abs_advantage_sum, abs=1e-9)
+    assert after.healthy_mass == pytest.approx(before.healthy_mass, abs=1e-9)
+    assert after.virtual_mass == pytest.approx(before.virtual_mass, abs=1e-9)
 
 
 @given(binary_lists, st.sampled_from(sorted(STRATEGIES)), st.floats(0.01, 100), st.floats(-9, 9))
@@ -113,7 +120,7 @@ def test_undivided_advantages_scale_with_the_rewards(groups, scale, offset):
 
 
 @given(any_lists, st.sampled_from(["group", "batch", "none"]))
-def test_the_total_mass_is_what_a_host_without_us_computes_plus_what_was_injected(groups, scale):
+def test_the_mass_is_what_a_host_without_us_computes_plus_what_was_injected(groups, scale):
     rewards = matrix(groups)
     host = Host(scale=scale, eps=1e-4)
     usable = [row[np.abs(row) <= 1e12] for row in rewards]
@@ -126,9 +133,9 @@ def test_the_total_mass_is_what_a_host_without_us_computes_plus_what_was_injecte
             total += np.abs((row - row.mean()) / divisor[scale]).sum()
     off = plan(rewards, eager(mode="off"), step=1, host=host)
     on = plan(rewards, eager(), step=1, host=host)
-    assert off.abs_advantage_sum == pytest.approx(total)
+    assert (off.healthy_mass, off.virtual_mass) == pytest.approx((total, 0))
     injected = sum(abs(a) * len(row) for a, row in zip(on.advantages, usable, strict=True))
-    assert on.abs_advantage_sum == pytest.approx(total + injected)
+    assert (on.healthy_mass, on.virtual_mass) == pytest.approx((total, injected))
 
 
 @pytest.mark.parametrize("width", [1e200, float("inf"), -1e13])
@@ -140,7 +147,7 @@ def test_rewards_beyond_the_limit_poison_no_figure_of_the_batch(width):
         found = plan(with_invalid, eager(), step=1, host=host)
         expected = plan(without, eager(), step=1, host=host)
         assert found.advantages.tolist() == expected.advantages.tolist()
-        assert found.abs_advantage_sum == expected.abs_advantage_sum
+        assert found.healthy_mass == expected.healthy_mass
         assert found.groups.num_invalid == 2
 
 

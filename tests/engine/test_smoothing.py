@@ -13,8 +13,10 @@ from monitor_service.engine.smoothing import (
     HALF_LIFE_GROUPS,
     MIN_GROUPS,
     NOTHING_SEEN,
+    UNKNOWN,
     WINDOW_GROUPS,
     Memory,
+    Rates,
     wilson_interval,
 )
 from monitor_service.errors import InvalidInput
@@ -187,6 +189,11 @@ def test_a_memory_survives_json_exactly(steps):
         ({"ewma": 1e308, "weight": 1e-300}, "memory.ewma"),
         ({"ewma": math.nan, "weight": 1.0}, "memory.ewma"),
         ({"ewma": 0.5, "weight": 1.1}, "memory.ewma"),
+        ({"ewma": 0.5, "weight": 1.0, "ewma_wrong": -0.1}, "memory.ewma_wrong"),
+        ({"ewma": 0.5, "weight": 1.0, "ewma_wrong": 0.3, "ewma_correct": 0.3}, "memory.ewma_wrong"),
+        ({"ewma": 0.5, "weight": 1.0, "ewma_correct": math.nan}, "memory.ewma_wrong"),
+        ({"weight": 0.5, "weight_squared": 0.6}, "memory.weight_squared"),
+        ({"weight": 0.5, "weight_squared": -0.1}, "memory.weight_squared"),
         ({"num_groups": -1}, "memory.num_groups"),
         ({"window": "01234"}, "memory.window"),
         ({"window": "0" * 65}, "memory.window"),
@@ -195,3 +202,83 @@ def test_a_memory_survives_json_exactly(steps):
 def test_a_memory_that_could_not_have_come_about_is_refused(fields, name):
     with pytest.raises(InvalidInput, match=f"^{name}"):
         Memory(**fields)
+
+
+def sides(num_wrong: int, num_correct: int, num_middle: int, num_mixed: int) -> Groups:
+    rewards = [[0.0, 0.0]] * num_wrong + [[1.0, 1.0]] * num_correct
+    rewards += [[0.5, 0.5]] * num_middle + [[0.0, 1.0]] * num_mixed
+    return judge(matrix(rewards), reward_range=RewardRange())
+
+
+def test_before_the_first_group_there_are_no_rates():
+    assert NOTHING_SEEN.rates is None
+
+
+def test_the_sides_of_collapse_are_pooled_like_the_whole():
+    # One step of 16: 4 wrong, 2 correct, 2 in between, 8 with a signal.
+    rates = NOTHING_SEEN.after(sides(4, 2, 2, 8)).rates
+    assert rates is not None
+    assert (rates.acr, rates.wrong, rates.correct) == pytest.approx((8 / 16, 4 / 16, 2 / 16))
+    assert rates.other == pytest.approx(2 / 16)
+    assert rates.num_effective == pytest.approx(16)
+
+
+def test_a_rate_of_unknown_kinds_has_no_other():
+    assert Rates(acr=0.5, wrong=None, correct=None, num_effective=9).other is None
+    assert Rates(acr=0.5, wrong=0.25, correct=0.25, num_effective=9).other == 0
+
+
+@pytest.mark.parametrize(("num_groups", "num_effective"), [(1, 184.66), (8, 185.0), (64, 192.0)])
+def test_a_long_run_is_as_certain_as_185_groups_whatever_the_size_of_its_steps(
+    num_groups, num_effective
+):
+    # With l = 2^(-N/64) the weights sum to 1, their squares to (1-l)^2/N/(1-l^2):
+    # n_eff = N (1+l)/(1-l), which is 64 * 1.5/.5 = 192 for N = 64 and 2 * 64/ln 2 for small N.
+    memory = NOTHING_SEEN
+    for _ in range(1000):
+        memory = memory.blended(0.5, num_groups)
+    rates = memory.rates
+    assert rates is not None
+    assert rates.num_effective == pytest.approx(num_effective, abs=0.4)
+    # sqrt(.5 * .5 / 185) = .0368
+    assert rates.standard_error(0.5) == pytest.approx(0.0368, abs=8e-4)
+    assert rates.standard_error(1.0) == rates.standard_error(0.0) == 0
+
+
+@given(steps_lists)
+def test_the_sides_never_exceed_the_whole_and_errors_are_finite(steps):
+    memory = NOTHING_SEEN
+    for num_wrong, num_mixed, num_middle in steps:
+        memory = memory.after(sides(num_wrong, num_middle, num_middle, num_mixed))
+    if (rates := memory.rates) is None:
+        assert memory == NOTHING_SEEN
+        return
+    assert rates.wrong is not None
+    assert rates.correct is not None
+    assert -1e-12 <= rates.wrong <= rates.acr + 1e-12 <= 1 + 2e-12
+    assert rates.wrong + rates.correct <= rates.acr + 1e-9
+    assert 0 <= rates.standard_error(rates.wrong) <= 0.5
+    # No weighting makes groups more certain than they are many.
+    assert 0 < rates.num_effective <= memory.num_groups * (1 + 1e-9)
+
+
+def test_a_trend_knows_its_mean_and_how_certain_it_is():
+    assert not UNKNOWN.is_known
+    # Two values, 0 and 1, in one step: variance .25, two of them.
+    trend = UNKNOWN.after(0.5, 0.5, 2, half_life=2)
+    assert trend.is_known
+    assert trend.mean == pytest.approx(0.5)
+    assert trend.standard_error == pytest.approx(math.sqrt(0.25 / 2))
+    # Then two values of 1: weights 1/4 and 1/2 of all, so the mean is (.125 + .5)/.75 = .8333,
+    # and E x^2 is the same, since all are 0 or 1; q = (1/4)^2/2 + (1/2)^2/2 = .15625.
+    trend = trend.after(1.0, 1.0, 2, half_life=2)
+    assert trend.mean == pytest.approx(0.625 / 0.75)
+    variance = 5 / 6 * 1 / 6
+    assert trend.standard_error == pytest.approx(math.sqrt(variance * 0.15625) / 0.75)
+
+
+def test_equal_values_leave_no_doubt():
+    trend = UNKNOWN
+    for _ in range(5):
+        trend = trend.after(0.1, 0.1**2, 3, half_life=64)
+    assert trend.standard_error == pytest.approx(0, abs=1e-9)

@@ -1,11 +1,14 @@
 """The HTTP application on a real port, shared by the tests of the service."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 
+from monitor_service.cli.main import main
 from tests.servers import api_server
+from tests.service.acr import Ended
 from tests.service.reports import new_run_id
 
 
@@ -35,3 +38,21 @@ def untouched(client: httpx.Client, run_id: str) -> Iterator[str]:
     before = client.get(f"/v1/runs/{run_id}").json()
     yield f"/v1/runs/{run_id}"
     assert client.get(f"/v1/runs/{run_id}").json() == before
+
+
+@pytest.fixture
+def acr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], base_url: str
+) -> Callable[..., Ended]:
+    """`acr` with these arguments, in this process, as ana who has the monitor's address."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("ACR_MONITOR_URL", base_url)
+    monkeypatch.setenv("USER", "ana")
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["acr", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Ended(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run

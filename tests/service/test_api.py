@@ -10,7 +10,8 @@ import pytest
 
 from monitor_service.__about__ import __version__
 from monitor_service.engine.collapse import matrix
-from monitor_service.wire import MSGPACK, Ack, Run, StepPage, StepReport, decode_settings, pack
+from monitor_service.resources import Ack, Run, StepPage
+from monitor_service.wire import MSGPACK, StepReport, decode_settings, pack
 from tests.service.reports import CORRECT, MIXED, WRONG, body, new_run_id, report
 
 
@@ -212,8 +213,14 @@ def test_the_openapi_document_describes_every_route_and_every_reference_resolves
         *(("POST", "/v1/runs/{run_id}/steps"), ("GET", "/v1/runs/{run_id}/steps")),
         *(("GET", "/v1/runs/{run_id}/settings"), ("PATCH", "/v1/runs/{run_id}/settings")),
         *(("GET", "/v1/runs/{run_id}/events"), ("GET", "/healthz"), ("GET", "/readyz")),
-        ("GET", "/metrics"),
+        *(("GET", "/metrics"), ("POST", "/v1/runs/{run_id}/end")),
+        *(("POST", "/v1/runs/{run_id}/overrides"), ("POST", "/v1/runs/{run_id}/commands")),
+        ("POST", "/v1/runs/{run_id}/overrides/{number}/end"),
+        *(("POST", "/v1/runs/{run_id}/kill"), ("POST", "/v1/runs/{run_id}/rearm")),
+        *(("GET", "/v1/runs/{run_id}/diagnosis"), ("GET", "/v1/runs/{run_id}/forecast")),
+        ("POST", "/v1/runs/{run_id}/result"),
     }
+    assert "201" in document["paths"]["/v1/runs/{run_id}/overrides"]["post"]["responses"]
     found = refs(document)
     assert "#/components/schemas/StepReport" in found
     for ref in found:

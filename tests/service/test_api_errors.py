@@ -223,6 +223,8 @@ def test_a_bad_query_parameter_is_422(client, untouched, path, name, value):
         ("GET", "/events"),
         ("GET", "/settings"),
         ("PATCH", "/settings"),
+        ("GET", "/diagnosis"),
+        ("GET", "/forecast"),
     ],
 )
 def test_an_unknown_run_is_404_and_says_to_create_it(client, method, path):

@@ -1,93 +1,132 @@
 """The command line: what people type, what they read, and the status scripts look at."""
 
+import doctest
 import json
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
-from monitor_service import cli
 from monitor_service.__about__ import __version__
+from monitor_service.cli import formats, values
+from monitor_service.cli.formats import age
+from monitor_service.cli.main import COMMANDS
+from monitor_service.cli.runs import COLUMNS
 from tests.servers import api_server, stock_redis
-from tests.service.reports import CORRECT, MIXED, WRONG, body
+from tests.service.acr import Ended, applied, in_a_terminal, plain
+from tests.service.reports import CORRECT, MIXED, WRONG, body, new_run_id
 
 # Port 1 is reserved, and nothing answers there.
 NOBODY = "http://127.0.0.1:1"
 
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def acr(monkeypatch, capsys) -> Callable[..., Ended]:
-    """`acr` with these arguments, in this process."""
-
-    def run(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["acr", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Ended(int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+ON_A_RUN = [
+    ("set", "{}", "alpha=0.4", "-r", "why"),
+    ("set", "{}", "alpha=0.4", "-r", "why", "--for", "5m"),
+    ("unset", "{}", "1"),
+    ("show", "{}"),
+    ("forecast", "{}"),
+    ("result", "{}", "0.4", "--benchmark", "MATH-500"),
+    ("kill", "{}"),
+    ("rearm", "{}", "-r", "why"),
+    ("save", "{}"),
+    ("stop", "{}"),
+]
+"""Every command about one run, with {} in the place of its id."""
 
 
-@pytest.fixture
-def url(base_url: str, monkeypatch) -> str:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("ACR_MONITOR_URL", base_url)
-    monkeypatch.setenv("USER", "ana")
-    return base_url
+def about(run: str, arguments: tuple[str, ...]) -> list[str]:
+    return [run if text == "{}" else text for text in arguments]
 
 
 def test_the_module_is_the_command():
     command = [sys.executable, "-m", "monitor_service", "--help"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    for name in ("serve", "runs", "set", "demo"):
+    for name in ("serve", "runs", "show", "set", "diagnose", "demo"):
         assert f" {name} " in ended.stdout
+
+
+def test_every_command_about_a_run_is_tried_here():
+    elsewhere = {"runs", "diagnose", "serve"}
+    ours = {name for commands in COMMANDS.values() for name in commands}
+    assert {arguments[0] for arguments in ON_A_RUN} == ours - elsewhere
 
 
 def test_it_says_its_version(acr):
     assert acr("--version") == Ended(0, f"acr {__version__}\n", "")
 
 
-def test_runs_shows_a_line_for_each_run(acr, url, client, run_id):
+def test_a_shell_can_complete_the_commands(acr, monkeypatch):
+    monkeypatch.setenv("_ACR_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "acr re")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    ended = acr()
+    assert (ended.status, set(ended.out.split())) == (0, {"rearm", "result"})
+
+
+def line_of(ended: Ended, run_id: str) -> list[str]:
+    (line,) = [line for line in ended.out.splitlines() if line.split()[:1] == [run_id]]
+    return line.split()
+
+
+def test_runs_shows_a_line_for_each_run(acr, client, run_id):
     rewards = [WRONG, CORRECT, CORRECT, MIXED]
-    applied = {"settings_version": 1, "through_step": 0, "mode": "active", "threshold": 0.5}
-    applied |= {"triggered": True, "injected_wrong": 1, "injected_correct": 2}
-    report = body(1, applied=applied) | {"rewards": rewards}
-    client.post(f"/v1/runs/{run_id}/steps", json=report)
+    done = applied(1, injected_wrong=1, injected_correct=2)
+    client.post(f"/v1/runs/{run_id}/steps", json=body(1, applied=done) | {"rewards": rewards})
     ended = acr("runs")
     assert ended.status == 0
     title, *_ = ended.out.splitlines()
-    assert re.split(r"  +", title) == list(cli.COLUMNS)
-    (line,) = [line for line in ended.out.splitlines() if line.split()[:1] == [run_id]]
+    assert re.split(r"  +", title) == list(COLUMNS)
     # ACR 3/4: wrong 1/4, correct 2/4; 1 + 2 groups injected.
-    *figures, age = line.split()
-    assert figures == [run_id, "1", "1", "0.75", "0.25", "0.50", "0.500", "active", "3"]
-    assert re.fullmatch(r"\d+s", age)
+    *figures, reported = line_of(ended, run_id)
+    assert figures == [run_id, "1", "1", "0.75", "0.25", "0.50", "0.500", "active", "3", "ok"]
+    assert re.fullmatch(r"\d+s", reported)
 
 
-def test_a_run_without_a_step_shows_dashes_and_not_zeros(acr, url, run_id):
-    (line,) = [line for line in acr("runs").out.splitlines() if line.split()[:1] == [run_id]]
-    assert line.split() == [run_id, "0", "1", "-", "-", "-", "0.500", "active", "0", "-"]
+def test_a_run_without_a_step_shows_dashes_and_not_zeros(acr, run_id):
+    dashes = [run_id, "0", "1", "-", "-", "-", "0.500", "active", "0", "-", "-"]
+    assert line_of(acr("runs"), run_id) == dashes
 
 
-def test_runs_never_cuts_an_id(acr, url, client, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    long_id = "x" * 128
+def test_runs_shows_the_worst_verdict(acr, client, run_id):
+    reports = [body(step, scalars={"kl": 1000.0}) for step in range(1, 41)]
+    client.post(f"/v1/runs/{run_id}/steps", json=reports)
+    worst, *_ = client.get(f"/v1/runs/{run_id}").json()["verdicts"]
+    assert line_of(acr("runs"), run_id)[-2] == f"{worst['severity']}:{worst['rule']}"
+
+
+def test_runs_shows_what_is_in_force_not_what_is_configured(acr, client, run_id):
+    acr("set", run_id, "threshold=0.2", "mode=shadow", "-r", "why", "--for-steps", "5")
+    assert line_of(acr("runs"), run_id)[6:8] == ["0.200", "shadow"]
+    acr("kill", run_id)
+    assert line_of(acr("runs"), run_id)[6:8] == ["0.500", "locked"]
+
+
+def test_runs_never_cuts_an_id(acr, client):
+    long_id = new_run_id() + "x" * 100
     assert client.post("/v1/runs", json={"id": long_id}).is_success
-    assert long_id in [line.split()[0] for line in acr("runs").out.splitlines()]
+    assert line_of(acr("runs"), long_id)
+    assert long_id in in_a_terminal(80, "runs")
+
+
+def test_runs_leaves_columns_out_on_a_terminal_that_is_too_narrow(folder):
+    # In full the line takes 26 + 4 + 7 + 3 + 5 + 7 + 9 + 6 + 8 + 7 + 11 and 10 gaps of 2: 113.
+    with stock_redis(folder) as redis_url, api_server(redis_url) as alone:
+        created = httpx.post(f"{alone}/v1/runs", json={"id": "x" * 26}, trust_env=False)
+        assert created.is_success
+        shown = {
+            columns: plain(in_a_terminal(columns, "runs", "--url", alone)).splitlines()
+            for columns in (113, 112, 80)
+        }
+    assert re.split(r"  +", shown[113][0]) == list(COLUMNS)
+    assert re.split(r"  +", shown[112][0]) == [name for name in COLUMNS if name != "attempt"]
+    assert max(map(len, shown[80])) <= 80
+    assert "x" * 26 in shown[80][1]
 
 
 @pytest.mark.parametrize(
@@ -95,10 +134,16 @@ def test_runs_never_cuts_an_id(acr, url, client, monkeypatch):
     [(-3, "0s"), (12.9, "12s"), (60, "1m"), (3599, "59m"), (3 * 3600, "3h"), (2 * 86400, "2d")],
 )
 def test_an_age_is_told_in_its_largest_unit(seconds, words):
-    assert cli._age(seconds) == words
+    assert age(seconds) == words
 
 
-def test_runs_json_is_what_the_api_says(acr, url, client, run_id):
+@pytest.mark.parametrize("module", [formats, values])
+def test_the_examples_in_the_documentation_of_the_formats_are_true(module):
+    failed, attempted = doctest.testmod(module)
+    assert (failed, attempted > 0) == (0, True)
+
+
+def test_runs_json_is_what_the_api_says(acr, client, run_id):
     ended = acr("runs", "--json")
     assert json.loads(ended.out) == client.get("/v1/runs").json()
 
@@ -110,70 +155,23 @@ def test_without_runs_it_says_how_to_make_one(acr, folder):
     assert (ended.status, ended.out) == (0, f"No runs yet. Train one: {train}\n")
 
 
-def test_an_address_may_come_without_a_scheme(acr, url, run_id):
-    assert run_id in acr("runs", "--url", url.removeprefix("http://")).out
+def test_an_address_may_come_without_a_scheme(acr, base_url, run_id):
+    assert run_id in acr("runs", "--url", base_url.removeprefix("http://")).out
 
 
-def test_set_changes_settings_and_says_what_they_are_now(acr, url, client, run_id):
-    ended = acr("set", run_id, "threshold=0.3", "target=wrong", "-r", "too many correct ones")
-    assert ended.status == 0
-    assert ended.out == f"{run_id}: threshold=0.3, target=wrong  (version 2, after step 0)\n"
-    view = client.get(f"/v1/runs/{run_id}/settings").json()
-    assert (view["settings"]["threshold"], view["settings"]["target"]) == (0.3, "wrong")
-    assert (view["changed"]["actor"], view["changed"]["reason"]) == ("ana", "too many correct ones")
-
-
-def test_set_json_is_what_the_api_says(acr, url, client, run_id):
-    ended = acr("set", run_id, "alpha=0.4", "--reason", "why", "--json")
-    assert json.loads(ended.out) == client.get(f"/v1/runs/{run_id}/settings").json()
-
-
-@pytest.mark.parametrize("text", ["3e-1", "0.3", ".3", "+.3"])
-def test_set_reads_numbers_as_people_write_them(acr, url, client, run_id, text):
-    assert acr("set", run_id, f"threshold={text}", "-r", "why").status == 0
-    assert client.get(f"/v1/runs/{run_id}/settings").json()["settings"]["threshold"] == 0.3
-
-
-@pytest.mark.parametrize(
-    ("changes", "is_told"),
-    [
-        (["threshold=0.95"], True),
-        (["threshold=0.05"], True),
-        (["threshold=0.9"], False),
-        (["threshold=0.95", "controller=fixed"], False),
-        (["alpha=0.4"], False),
-    ],
-)
-def test_set_tells_of_a_threshold_that_will_not_stay(acr, url, run_id, changes, is_told):
-    ended = acr("set", run_id, *changes, "-r", "why")
-    hint = "hint: the paper controller keeps it in [0.1, 0.9]; add controller=fixed to pin it\n"
-    assert (ended.status, ended.err) == (0, hint if is_told else "")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ("threshold=7", "threshold: must be a number in [0, 1]; got 7"),
-        ("threshold=high", "threshold: must be a number in [0, 1]; got 'high'"),
-        ("threshold=inf", "threshold: must be a number in [0, 1]; got 'inf'"),
-        ("threshold=[/]", "threshold: must be a number in [0, 1]; got '[/]'"),
-        ("tau=0.5", "tau: one of profile, mode, controller, threshold,"),
-    ],
-)
-def test_a_refused_change_is_said_in_the_services_words_with_status_1(
-    acr, url, client, run_id, change, words
-):
-    ended = acr("set", run_id, change, "-r", "why")
+@pytest.mark.parametrize("arguments", ON_A_RUN, ids=lambda found: " ".join(found))
+def test_an_unknown_run_is_named_with_status_1_and_how_to_find_others(acr, arguments):
+    ended = acr(*about("nobody", arguments))
     assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith(f"acr: {words}")
-    assert client.get(f"/v1/runs/{run_id}/settings").json()["settings"]["revision"] == 1
+    assert ended.err == "acr: no run 'nobody'; create it first (`acr runs` lists them)\n"
 
 
-@pytest.mark.parametrize("run", ["nobody", "a/b", "a?b", "a#b"])
-def test_an_unknown_run_is_named_with_status_1(acr, url, run):
-    ended = acr("set", run, "alpha=0.4", "-r", "why")
+@pytest.mark.parametrize("run", ["a/b", "a?b", "a#b", "[/]"])
+@pytest.mark.parametrize("command", ["show", "kill"])
+def test_what_cannot_be_an_id_is_named_with_status_1(acr, run, command):
+    ended = acr(command, run)
     assert (ended.status, ended.out) == (1, "")
-    assert run in ended.err
+    assert ended.err.startswith("acr: ")
 
 
 @pytest.mark.parametrize(
@@ -186,24 +184,30 @@ def test_an_unknown_run_is_named_with_status_1(acr, url, run):
         ("set", "run", "alpha=0.4", "alpha=0.5", "-r", "why"),
         ("set", "run", "alpha=0.4", "reason=x", "-r", "why"),
         ("set", "run", "alpha=0.4", "actor=bot", "-r", "why"),
+        ("set", "run", "alpha=0.4", "-r", "why", "--for", "30"),
+        ("set", "run", "alpha=0.4", "-r", "why", "--for", "25h"),
+        ("set", "run", "alpha=0.4", "-r", "why", "--for-steps", "501"),
+        ("set", "run", "alpha=0.4", "-r", "why", "--for", "1h", "--if-revision", "1"),
+        ("unset", "run", "alpha"),
+        ("rearm", "run"),
+        ("result", "run", "0.4"),
+        ("result", "run", "41.2", "--benchmark", "MATH-500"),
+        ("result", "run", "many", "--benchmark", "MATH-500"),
         ("serve", "--port", "many"),
         ("run",),
     ],
+    ids=lambda found: " ".join(found),
 )
-def test_a_mistyped_command_ends_with_status_2_and_does_nothing(acr, url, arguments):
+def test_a_mistyped_command_ends_with_status_2_and_does_nothing(acr, arguments):
     ended = acr(*arguments)
     assert (ended.status, ended.out) == (2, "")
     assert "Usage: acr" in ended.err
 
 
-def test_set_tells_how_to_find_a_run_that_exists(acr, url):
-    assert acr("set", "nobody", "alpha=0.4", "-r", "why").err.endswith(" (`acr runs` lists them)\n")
-
-
 @pytest.mark.parametrize("url", [NOBODY, "http://[::1", "ftp://x"])
-@pytest.mark.parametrize("arguments", [("runs",), ("set", "run", "alpha=0.4", "-r", "why")])
+@pytest.mark.parametrize("arguments", [("runs",), *ON_A_RUN], ids=lambda found: " ".join(found))
 def test_without_a_monitor_it_names_the_address_with_status_1(acr, arguments, url):
-    ended = acr(*arguments, "--url", url)
+    ended = acr(*about("run", arguments), "--url", url)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.startswith(f"acr: no monitor answers at {url}: ")
     where = "start one with `acr serve`, or say where with --url or ACR_MONITOR_URL"
@@ -222,18 +226,22 @@ class Page(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status"), [(("runs",), 200), (("set", "run", "alpha=0.4", "-r", "why"), 501)]
-)
-def test_what_is_no_monitor_is_not_taken_for_one(acr, monkeypatch, arguments, status):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+@contextmanager
+def web_page() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        ended = acr(*arguments, "--url", address)
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(("runs",), 200), (("set", "run", "alpha=0.4", "-r", "why"), 501)]
+)
+def test_what_is_no_monitor_is_not_taken_for_one(acr, arguments, status):
+    with web_page() as address:
+        ended = acr(*arguments, "--url", address)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err == f"acr: what answers at {address} is not a monitor (status {status})\n"
 

@@ -2,21 +2,26 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor_service.engine.advance import RunState, advance
+from monitor_service.engine.advance import advance
 from monitor_service.engine.settings import Settings
+from monitor_service.engine.state import RunState
 from monitor_service.errors import StepConflict
 from monitor_service.monitor import Monitor
+from monitor_service.resources import CommandRequest, Order, OverrideRequest, SettingsView
 from monitor_service.store.redis import RedisStore
-from monitor_service.wire import CreateRun, observation
+from monitor_service.wire import Applied, CreateRun, observation
 from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
 
 REPORTERS = 20
+EACH = 8
+"""Orders of each kind."""
 STEPS = 15
 
 
@@ -42,7 +47,7 @@ def folded(steps: int) -> RunState:
     """The state after so many steps, one after the other, by the engine alone."""
     state = RunState(settings=Settings(session="1000.000000-1"))
     for step in range(1, steps + 1):
-        state, _, _ = advance(state, observation(report(step, rewards(step))))
+        state, _, _ = advance(state, observation(report(step, rewards(step))), now_s=1000.0)
     return state
 
 
@@ -84,7 +89,7 @@ async def test_no_persons_change_is_lost_between_steps(replicas):
             await replicas[0].report(run_id, report(step, rewards(step)))
 
     people = [
-        replicas[n % 2].change(run_id, {"seed": n}, actor=f"person {n}", reason="mine")
+        replicas[n % 2].control.change(run_id, {"seed": n}, actor=f"person {n}", reason="mine")
         for n in range(REPORTERS)
     ]
     await asyncio.gather(trainer(), *people)
@@ -102,7 +107,7 @@ async def test_no_persons_change_is_lost_between_steps(replicas):
 async def test_of_people_who_saw_the_same_revision_one_succeeds(replicas):
     run_id = await created(replicas[0])
     attempts = [
-        replicas[n % 2].change(run_id, {"seed": n}, actor="a", reason="r", if_revision=1)
+        replicas[n % 2].control.change(run_id, {"seed": n}, actor="a", reason="r", if_revision=1)
         for n in range(REPORTERS)
     ]
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
@@ -118,6 +123,72 @@ async def test_a_run_created_by_many_at_once_is_new_to_one(replicas):
     assert sum(is_new for _, is_new in outcomes) == 1
     assert len({run.created_at_s for run, _ in outcomes}) == 1
     assert len((await replicas[0].events(run_id, 100)).events) == 1
+
+
+async def test_no_order_is_lost_however_many_give_them_while_steps_go_on(replicas):
+    run_id = await created(replicas[0])
+    ends = {"expires_in_steps": 500, "expires_in_s": 86_400}
+
+    async def trainer() -> None:
+        for step in range(1, STEPS + 1):
+            await replicas[0].report(run_id, report(step, rewards(step)))
+
+    def orders(number: int) -> list[Coroutine[Any, Any, SettingsView]]:
+        control, actor = replicas[number % 2].control, f"person {number}"
+        wanted = OverrideRequest(settings={"seed": number}, reason="mine", actor=actor, **ends)
+        return [
+            control.override(run_id, wanted),
+            control.command(run_id, CommandRequest(command="save", actor=actor)),
+            control.kill(run_id, Order(actor=actor)),
+            control.rearm(run_id, Order(actor=actor, reason="mine")),
+        ]
+
+    many = [order for number in range(EACH) for order in orders(number)]
+    await asyncio.gather(trainer(), *many)
+    run = await replicas[1].run(run_id)
+    told = [view.event for view in (await replicas[0].events(run_id, 1000)).events]
+    actors = {f"person {number}" for number in range(EACH)}
+    for kind in ("override_added", "command_given", "killed", "rearmed"):
+        found = [event.data["actor"] for event in told if event.kind == kind]
+        assert (set(found), len(found)) == (actors, EACH), kind
+    assert [one.number for one in run.settings.overrides] == list(range(1, EACH + 1))
+    assert {one.actor for one in run.settings.overrides} == actors
+    assert run.settings.command is not None
+    assert run.settings.command.number == EACH
+    assert run.settings.rearms == EACH
+    assert run.counters.steps == STEPS
+    # Killing a dead run changes nothing; every other order is a version and a revision.
+    changed = [event.data for event in told if event.kind in ("override_added", "command_given")]
+    assert len({data["version"] for data in changed}) == 2 * EACH
+    assert run.settings.version - run.settings.revision == STEPS
+
+
+async def test_a_kill_file_and_a_re_arming_at_once_end_re_armed_in_either_order(replicas):
+    run_id = await created(replicas[0])
+    applied = Applied(
+        settings_version=1,
+        through_step=0,
+        mode="locked",
+        threshold=0.5,
+        triggered=False,
+        killed_after_rearms=0,
+    )
+    await asyncio.gather(
+        *(replicas[0].report(run_id, report(n, applied=applied)) for n in [1]),
+        replicas[1].control.rearm(run_id, Order(reason="file removed")),
+    )
+    # The file was found before anybody re-armed, whichever was written first.
+    settings = (await replicas[0].run(run_id)).settings
+    assert (settings.kill, settings.rearms) == (None, 1)
+
+
+async def test_of_a_kill_and_a_change_to_active_the_kill_wins_in_either_order(replicas):
+    run_id = await created(replicas[0])
+    await asyncio.gather(
+        replicas[0].control.change(run_id, {"mode": "active"}, actor="bo", reason="go"),
+        replicas[1].control.kill(run_id, Order(actor="ana")),
+    )
+    assert (await replicas[0].run(run_id)).acting_mode == "locked"
 
 
 reward = st.none() | st.sampled_from([0.0, 0.5, 1.0]) | st.floats(-1e13, 1e13)
@@ -138,7 +209,7 @@ async def test_the_stored_state_is_the_fold_of_the_reports(redis_url, steps):
     at = 0
     for distance, groups in steps:
         at += distance
-        state, figures, _ = advance(expected[-1], observation(report(at, groups)))
+        state, figures, _ = advance(expected[-1], observation(report(at, groups)), now_s=1000.0)
         expected.append(state)
         await monitor.report(run_id, report(at, groups))
         run = await monitor.run(run_id)

@@ -6,34 +6,52 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor_service.__about__ import __version__
-from monitor_service.engine.advance import RunState, advance
+from monitor_service.engine.advance import advance
+from monitor_service.engine.arming import Arming
+from monitor_service.engine.changes import killed, with_override
+from monitor_service.engine.profiles import changed
 from monitor_service.engine.settings import Settings
+from monitor_service.engine.state import RunState
 from monitor_service.exposition import METRIC_NAMES, render
-from monitor_service.wire import Applied, Run, Scalars, StepRecord, observation
+from monitor_service.resources import Run, StepRecord
+from monitor_service.store.redis import About, StoredRun
+from monitor_service.views import view
+from monitor_service.wire import Applied, Injection, Knob, Scalars, observation
 from tests.service.reports import CORRECT, MIXED, WRONG, report
 
 SCALARS = Scalars(
     entropy=0.5, kl=0.01, grad_norm=2.5, completion_length_mean=120.0, truncated_fraction=0.125
 )
-# With settings that knew no step yet.
-APPLIED = Applied(
-    settings_version=1,
-    through_step=0,
-    mode="active",
-    threshold=0.5,
-    triggered=True,
+KNOBS = {
+    "beta": Knob(status="ignored", value=0.0, reason="there is no reference policy"),
+    "temperature": Knob(status="applied", value=0.8),
+    "loss_mask": Knob(status="applied", value=True),
+}
+ASKED = {"beta": 0.04, "temperature": 0.9, "loss_mask": True}
+
+
+def applied(**fields) -> Applied:
+    """By settings that knew no step yet."""
+    needed = {"settings_version": 1, "through_step": 0, "mode": "active", "threshold": 0.5}
+    return Applied(**{**needed, "triggered": True, **fields})
+
+
+APPLIED = applied(
     injected_wrong=1,
     injected_correct=2,
     effective_acr=0.25,
+    group_fraction_pooled=0.375,
+    mass_fraction_pooled=0.125,
+    knobs=KNOBS,
 )
 # 8 groups: 3 mixed, 1 wrong, 2 correct, 1 partial credit, 1 unscored; 7 scored.
 REWARDS = [MIXED, MIXED, MIXED, WRONG, CORRECT, CORRECT, [0.5] * 4, [math.nan] * 4]
 
 
-def run_after(*reports, run_id: str = "run-a") -> Run:
-    state, last = RunState(settings=Settings()), None
+def run_after(*reports, run_id: str = "run-a", now_s: float = 1001.0, **settings) -> Run:
+    state, last = RunState(settings=changed(Settings(), settings)), None
     for found in reports:
-        state, figures, _ = advance(state, observation(found))
+        state, figures, _ = advance(state, observation(found), now_s=1000.5)
         last = StepRecord(
             step=found.step,
             attempt=1,
@@ -45,24 +63,15 @@ def run_after(*reports, run_id: str = "run-a") -> Run:
             scalars=found.scalars,
             applied=found.applied,
         )
-    return Run(
-        id=run_id,
-        created_at_s=1.0,
-        last_report_at_s=last.at_s if last else None,
-        step=state.step,
-        attempt=state.attempt,
-        config={},
-        tags={},
-        counters=state.counters,
-        settings=state.settings,
-        changed=None,
-        last=last,
-    )
+    about = About(created_at_s=1.0, config={}, tags={})
+    return view(StoredRun(run_id=run_id, state=state, about=about, last=last), now_s)
 
 
 def full_run(run_id: str = "run-a") -> Run:
+    # Twice a knob that is ignored: an alarm.
+    first = report(2, REWARDS, applied=applied(knobs=KNOBS))
     newest = report(4, [*REWARDS, [math.inf, 1.0, 0.0, 1.0]], scalars=SCALARS, applied=APPLIED)
-    return run_after(report(2, REWARDS), newest, run_id=run_id)
+    return run_after(first, newest, run_id=run_id, **ASKED)
 
 
 def samples(*runs: Run) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -108,6 +117,10 @@ def test_every_figure_of_a_run_is_there_with_its_value():
         "acr_grad_norm": 2.5,
         "acr_completion_length_tokens": 120,
         "acr_truncated_ratio": 0.125,
+        "acr_injected_groups_ratio": 0.375,
+        "acr_injected_mass_ratio": 0.125,
+        "acr_killed": 0,
+        "acr_overrides_active": 0,
     }
     assert {name: value(run, name) for name in steps} == pytest.approx(steps)
 
@@ -123,6 +136,107 @@ def test_group_outcomes_are_counters_and_their_shares_add_up_to_the_acr():
     for outcome, share in shares.items():
         assert value(run, "acr_collapsed_ratio", outcome=outcome) == share
     assert sum(shares.values()) == value(run, "acr_ratio")
+
+
+def test_smoothed_sides_are_those_of_the_smoothed_rate():
+    run = run_after(report(1, [WRONG, CORRECT, CORRECT, MIXED]))
+    # One step: its own shares.
+    assert value(run, "acr_smoothed_collapsed_ratio", outcome="all_wrong") == pytest.approx(1 / 4)
+    assert value(run, "acr_smoothed_collapsed_ratio", outcome="all_correct") == pytest.approx(2 / 4)
+    assert value(run, "acr_smoothed_ratio") == pytest.approx(3 / 4)
+
+
+def test_what_shadow_would_have_injected_is_counted_apart():
+    would = Injection(injected_wrong=2, injected_correct=1)
+    run = run_after(report(1, REWARDS, applied=applied(mode="shadow", shadow=would)))
+    for side, count in {"wrong": 2, "correct": 1}.items():
+        assert value(run, "acr_shadow_injected_groups_total", side=side) == count
+        assert value(run, "acr_injected_groups_total", side=side) == 0
+    assert value(run, "acr_intervened_steps_total") == 0
+
+
+def test_knobs_show_what_is_asked_for_beside_what_is_in_force():
+    run = full_run()
+    for knob, asked, in_force, ignored in (
+        ("beta", 0.04, 0.0, 1),
+        ("temperature", 0.9, 0.8, 0),
+        ("loss_mask", 1, 1, 0),
+    ):
+        assert value(run, "acr_knob_requested", knob=knob) == asked
+        assert value(run, "acr_knob_applied", knob=knob) == in_force
+        assert value(run, "acr_knob_ignored", knob=knob) == ignored
+
+
+def test_a_knob_nobody_reported_on_is_asked_for_and_no_more():
+    found = {(name, dict(labels).get("knob")) for name, labels in samples(run_after(beta=0.04))}
+    assert {one for one in found if one[1]} == {("acr_knob_requested", "beta")}
+
+
+def test_names_of_knobs_come_from_us_and_not_from_reports():
+    made_up = {f"knob-{number}": Knob(status="applied", value=1.0) for number in range(5)}
+    run = run_after(report(1, applied=applied(knobs=made_up)))
+    assert not {name for name, _ in samples(run) if name.startswith("acr_knob")}
+
+
+def test_every_raised_alarm_is_there_with_its_severity_and_no_other():
+    label = frozenset({"run": "run-a", "rule": "settings_ignored", "severity": "warning"}.items())
+    found = {one: count for one, count in samples(full_run()).items() if "alarm" in one[0]}
+    assert found == {("acr_alarm_active", label): 1}
+    assert not {name for name, _ in samples(run_after(report(1))) if "alarm" in name}
+
+
+def test_silence_is_an_alarm_of_the_moment_somebody_looks():
+    # Reported at 1000.5; after 600 s of silence it is one.
+    silent = {"rule": "reports_stopped", "severity": "critical"}
+    assert value(run_after(report(1), now_s=1601.0), "acr_alarm_active", **silent) == 1
+    key = ("acr_alarm_active", frozenset({"run": "run-a", **silent}.items()))
+    assert key not in samples(run_after(report(1), now_s=1600.0))
+
+
+def one_hot(run: Run, name: str, label: str) -> dict[str, float]:
+    return {
+        dict(labels)[label]: count
+        for (found, labels), count in samples(run).items()
+        if found == name
+    }
+
+
+def stored(state: RunState, now_s: float = 1001.0) -> Run:
+    about = About(created_at_s=1.0, config={}, tags={})
+    return view(StoredRun(run_id="run-a", state=state, about=about), now_s)
+
+
+def test_the_mode_that_acts_is_the_one_that_is_1():
+    state = RunState(settings=Settings(mode="shadow"))
+    others = {"off": 0, "shadow": 0, "active": 0, "locked": 0}
+    assert one_hot(stored(state), "acr_acting_mode", "mode") == {**others, "shadow": 1}
+    dead = killed(state, actor="ana", reason="why", now_s=1000.0)
+    assert one_hot(stored(dead), "acr_acting_mode", "mode") == {**others, "locked": 1}
+    assert (value(stored(state), "acr_killed"), value(stored(dead), "acr_killed")) == (0, 1)
+
+
+def test_an_override_counts_until_its_time_is_over():
+    state = with_override(
+        RunState(settings=Settings()),
+        {"mode": "off", "beta": 0.1},
+        actor="ana",
+        reason="why",
+        expires_in_steps=5,
+        expires_in_s=60,
+        now_s=1000.0,
+    )
+    during, after = stored(state, 1059.9), stored(state, 1060.0)
+    assert (value(during, "acr_overrides_active"), value(after, "acr_overrides_active")) == (1, 0)
+    assert value(during, "acr_acting_mode", mode="off") == 1
+    assert value(after, "acr_acting_mode", mode="active") == 1
+    assert value(during, "acr_knob_requested", knob="beta") == 0.1
+    assert not one_hot(after, "acr_knob_requested", "knob")
+
+
+def test_the_stage_of_the_controller_is_the_one_that_is_1():
+    settings = Settings(arming=Arming(stage="cooldown"))
+    stages = one_hot(stored(RunState(settings=settings)), "acr_controller_stage", "stage")
+    assert stages == {"off": 0, "armed": 0, "active": 0, "cooldown": 1, "locked": 0}
 
 
 def test_what_a_run_is_set_to_is_on_its_info():
@@ -146,6 +260,8 @@ def test_before_its_first_step_a_run_has_counters_and_no_figures():
         *("acr_intervened_steps_total", "acr_invalid_rewards_total"),
         *("acr_groups_total", "acr_injected_groups_total"),
         *("acr_run_info", "acr_step", "acr_attempt", "acr_threshold_ratio", "acr_settings_version"),
+        *("acr_shadow_injected_groups_total", "acr_acting_mode", "acr_controller_stage"),
+        *("acr_killed", "acr_overrides_active"),
     }
 
 
@@ -156,7 +272,9 @@ def test_a_step_without_scores_scalars_or_proof_has_no_figures_and_no_zeros():
         *("acr_ratio", "acr_smoothed_ratio", "acr_collapsed_ratio", "acr_reward_mean"),
         *("acr_entropy_nats", "acr_kl_nats", "acr_grad_norm", "acr_completion_length_tokens"),
         *("acr_truncated_ratio", "acr_effective_ratio", "acr_applied_settings_version"),
-        "acr_settings_lag_steps",
+        *("acr_settings_lag_steps", "acr_smoothed_collapsed_ratio", "acr_alarm_active"),
+        *("acr_injected_groups_ratio", "acr_injected_mass_ratio"),
+        *("acr_knob_requested", "acr_knob_applied", "acr_knob_ignored"),
     }
     assert names == METRIC_NAMES - absent
 

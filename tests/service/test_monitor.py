@@ -6,8 +6,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from monitor_service.engine.advance import RunState, advance
+from monitor_service.engine.advance import advance
 from monitor_service.engine.settings import Settings
+from monitor_service.engine.state import RunState
 from monitor_service.errors import (
     AttemptConflict,
     Contention,
@@ -17,8 +18,9 @@ from monitor_service.errors import (
     StepConflict,
 )
 from monitor_service.monitor import Monitor
+from monitor_service.resources import EndOfRun, Order, ResultRequest, Run
 from monitor_service.store.redis import Outcome, RedisStore
-from monitor_service.wire import CreateRun, Run, observation, pack
+from monitor_service.wire import CreateRun, observation, pack
 from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
 
 
@@ -49,7 +51,7 @@ def folded(*rewards, settings: Settings | None = None) -> RunState:
     """The state after steps 1, 2, ... by the engine alone."""
     state = RunState(settings=replace(settings or Settings(), session="1000.000000-1"))
     for step, groups in enumerate(rewards, start=1):
-        state, _, _ = advance(state, observation(report(step, groups)))
+        state, _, _ = advance(state, observation(report(step, groups)), now_s=1000.0)
     return state
 
 
@@ -135,7 +137,7 @@ async def test_a_run_nobody_created_is_not_found(monitor):
         monitor.events(unknown, 1),
         monitor.steps(unknown, 1, None, 1),
         monitor.report(unknown, report(1)),
-        monitor.change(unknown, {"alpha": 0.4}, actor="ana", reason="why"),
+        monitor.control.change(unknown, {"alpha": 0.4}, actor="ana", reason="why"),
     ):
         with pytest.raises(RunNotFound, match=unknown):
             await ask
@@ -160,7 +162,7 @@ async def test_history_comes_in_pages_that_join_without_overlap(monitor):
 async def test_a_person_changes_settings_at_once_and_the_step_count_goes_on(monitor):
     run = await started(monitor)
     await monitor.report(run.id, report(1))
-    view = await monitor.change(run.id, {"threshold": 0.3}, actor="ana", reason="too many")
+    view = await monitor.control.change(run.id, {"threshold": 0.3}, actor="ana", reason="too many")
     assert view.settings.threshold == 0.3
     # Version 1 at the start, 2 after the step, 3 after the change; revision 2 after the change.
     assert (view.settings.version, view.settings.revision) == (3, 2)
@@ -169,15 +171,16 @@ async def test_a_person_changes_settings_at_once_and_the_step_count_goes_on(moni
     assert view.changed.changes == {"threshold": 0.3}
     event = (await monitor.events(run.id, 1)).events[0].event
     assert (event.kind, event.message) == ("settings_changed", "ana: too many")
-    assert event.data == {"old": {"threshold": 0.5}, "new": {"threshold": 0.3}, "version": 3}
+    old_and_new = {"old": {"threshold": 0.5}, "new": {"threshold": 0.3}}
+    assert event.data == {"actor": "ana", "reason": "too many", "version": 3, **old_and_new}
 
 
 async def test_a_change_from_an_outdated_revision_shows_who_was_faster(monitor):
     run = await started(monitor)
-    await monitor.change(run.id, {"alpha": 0.4}, actor="ana", reason="first", if_revision=1)
+    await monitor.control.change(run.id, {"alpha": 0.4}, actor="ana", reason="first", if_revision=1)
     before = await monitor.run(run.id)
     with pytest.raises(RevisionConflict, match=r"revision 1.*at 2; ana changed alpha: first") as at:
-        await monitor.change(run.id, {"alpha": 0.6}, actor="bo", reason="x", if_revision=1)
+        await monitor.control.change(run.id, {"alpha": 0.6}, actor="bo", reason="x", if_revision=1)
     assert at.value.settings == before.settings
     assert await monitor.run(run.id) == before
 
@@ -185,13 +188,13 @@ async def test_a_change_from_an_outdated_revision_shows_who_was_faster(monitor):
 async def test_a_change_from_a_revision_that_never_was_is_refused_too(monitor):
     run = await started(monitor)
     with pytest.raises(RevisionConflict, match=r"you saw revision 7, the settings are at 1$"):
-        await monitor.change(run.id, {"alpha": 0.6}, actor="bo", reason="x", if_revision=7)
+        await monitor.control.change(run.id, {"alpha": 0.6}, actor="bo", reason="x", if_revision=7)
 
 
 async def test_steps_do_not_outdate_a_persons_revision(monitor):
     run = await started(monitor)
     await monitor.report(run.id, report(1))
-    await monitor.change(run.id, {"alpha": 0.4}, actor="ana", reason="why", if_revision=1)
+    await monitor.control.change(run.id, {"alpha": 0.4}, actor="ana", reason="why", if_revision=1)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ async def test_a_bad_change_is_refused_by_field_and_changes_nothing(
 ):
     run = await started(monitor)
     with pytest.raises(InvalidInput) as refused:
-        await monitor.change(run.id, changes, actor=actor, reason=reason)
+        await monitor.control.change(run.id, changes, actor=actor, reason=reason)
     assert refused.value.field == field
     assert await monitor.run(run.id) == run
 
@@ -259,10 +262,15 @@ async def test_a_writer_that_loses_every_race_gives_up_and_says_so(monitor, redi
     loser = Monitor(late, ticking())
     for attempt in (
         loser.report(run.id, report(1)),
-        loser.change(run.id, {"alpha": 0.4}, actor="ana", reason="why"),
+        loser.control.change(run.id, {"alpha": 0.4}, actor="ana", reason="why"),
+        loser.control.kill(run.id, Order()),
+        loser.end(run.id, EndOfRun(attempt=1)),
+        loser.result(run.id, ResultRequest(accuracy=0.4, benchmark="MATH-500")),
         loser.create(CreateRun(id=new_run_id())),
     ):
         with pytest.raises(Contention, match="too many writers"):
             await attempt
     await late.close()
+    assert (await monitor.forecast(run.id)).result is None
+    assert await kinds(monitor, run.id) == ["created"]
     assert await monitor.run(run.id) == run

@@ -7,8 +7,9 @@ import pytest
 
 from monitor_service.errors import AttemptConflict
 from monitor_service.monitor import Monitor
+from monitor_service.resources import Run
 from monitor_service.store.redis import RedisStore
-from monitor_service.wire import CreateRun, Run
+from monitor_service.wire import CreateRun
 from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
 
 REWARDS = {
@@ -76,7 +77,7 @@ async def test_counters_never_fall_and_count_repeated_steps_again(monitor, histo
 
 async def test_what_a_person_set_stays_whatever_step_the_trainer_goes_back_to(monitor, history):
     run = history[-1]
-    await monitor.change(run.id, {"alpha": 0.3, "mode": "off"}, actor="ana", reason="why")
+    await monitor.control.change(run.id, {"alpha": 0.3, "mode": "off"}, actor="ana", reason="why")
     again = await resumed(monitor, run, 1)
     assert (again.settings.alpha, again.settings.mode) == (0.3, "off")
     assert again.changed is not None
@@ -86,7 +87,7 @@ async def test_what_a_person_set_stays_whatever_step_the_trainer_goes_back_to(mo
 async def test_a_fixed_threshold_is_a_decision_and_stays(monitor, history):
     run = history[-1]
     changes = {"controller": "fixed", "threshold": 0.77}
-    await monitor.change(run.id, changes, actor="ana", reason="pinned")
+    await monitor.control.change(run.id, changes, actor="ana", reason="pinned")
     again = await resumed(monitor, run, 1)
     assert again.settings.threshold == 0.77
     assert again.settings.memory == history[1].settings.memory
@@ -193,7 +194,7 @@ async def test_a_new_runs_first_start_can_be_repeated_too(monitor):
 
 async def test_a_threshold_a_person_set_after_the_checkpoint_survives_the_resume(monitor, history):
     run = history[-1]
-    await monitor.change(run.id, {"threshold": 0.77}, actor="ana", reason="earlier")
+    await monitor.control.change(run.id, {"threshold": 0.77}, actor="ana", reason="earlier")
     again = await resumed(monitor, run, 2)
     assert again.settings.threshold == 0.77
     # What was set before the step one goes back to is a statistic again.

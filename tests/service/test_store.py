@@ -6,15 +6,18 @@ from dataclasses import replace
 import msgspec
 import pytest
 import redis
+from msgspec.structs import replace as replaced
 from redis.crc import key_slot
 
-from monitor_service.engine.advance import RunState, advance
+from monitor_service.engine.advance import advance
 from monitor_service.engine.events import Event
 from monitor_service.engine.settings import Settings
+from monitor_service.engine.state import RunState
 from monitor_service.errors import StoreCorrupt, StoreUnavailable
+from monitor_service.resources import Change, Result, StepRecord
 from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys
 from monitor_service.store.redis import About, Outcome, Recorded, RedisStore, StoredRun
-from monitor_service.wire import Change, Scalars, StepRecord, decode_settings, observation
+from monitor_service.wire import Scalars, decode_settings, observation
 from tests.servers import STORES, everything, short_folder
 from tests.service.reports import report
 
@@ -53,7 +56,7 @@ def run_started_after(step: int = 0) -> StoredRun:
 
 
 def one_step_on(run: StoredRun, step: int) -> tuple[StoredRun, Recorded]:
-    moved, figures, _ = advance(run.state, observation(report(step)))
+    moved, figures, _ = advance(run.state, observation(report(step)), now_s=100.0)
     record = StepRecord(
         step=step,
         attempt=run.state.attempt,
@@ -226,6 +229,7 @@ async def test_events_are_kept_up_to_a_limit_and_read_newest_first(store, server
         ("about", b"\xff"),
         ("last", b"[]"),
         ("changed", b"null"),
+        ("result", b"7"),
     ],
 )
 async def test_junk_in_a_run_is_named_corrupt(store, server, field, junk):
@@ -263,6 +267,33 @@ async def test_a_corrupt_run_does_not_hide_the_others(store, server, caplog):
     assert "other" in caplog.text
 
 
+async def test_results_are_those_of_the_runs_that_have_one_and_can_be_read(store, server, caplog):
+    run = await created(store)
+    result = Result(run_id=RUN, accuracy=0.4, benchmark="MATH-500", acr_100=None, at_s=1.0)
+    after = replace(run, result=result)
+    assert await store.commit(run, after, at_s=1.0) == "written"
+    assert await store.load(RUN) == after
+    for name in ("without", "corrupt"):
+        await store.announce(name, 2.0)
+        assert await store.commit(None, replace(run_started_after(), run_id=name), at_s=2.0)
+    server.hset(RunKeys("corrupt").run, "result", "junk")
+    assert await store.results() == [result]
+    assert "corrupt" in caplog.text
+
+
+async def test_a_result_kept_meanwhile_is_not_written_over_by_a_step(store):
+    run = await created(store)
+    result = Result(run_id=RUN, accuracy=0.4, benchmark="MATH-500", acr_100=None, at_s=1.0)
+    older = replace(run, result=replaced(result, accuracy=0.3))
+    assert await store.commit(run, older, at_s=1.0) == "written"
+    assert await store.commit(older, replace(run, result=result), at_s=2.0) == "written"
+    # A reporter that had read the run before the newer result was kept.
+    await written(store, older, 1)
+    found = await store.load(RUN)
+    assert found is not None
+    assert (found.result, found.state.step) == (result, 1)
+
+
 async def test_a_key_of_another_type_is_named_corrupt(store, server):
     server.set(KEYS.run, "mine")
     with pytest.raises(StoreCorrupt, match="WRONGTYPE"):
@@ -284,6 +315,7 @@ async def test_without_a_server_the_store_says_so_and_goes_on_when_it_is_back(ki
         lambda: store.digest(RUN, 1, 1),
         lambda: store.state_at(run, 0),
         lambda: store.events(RUN, 1),
+        store.results,
     ):
         with pytest.raises(StoreUnavailable):
             await attempt()

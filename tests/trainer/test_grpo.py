@@ -37,9 +37,9 @@ class Watching(GRPOTrainer):
         super().__init__(*args, **kwargs)
         self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def _close_the_loop(self, output: dict[str, Any]) -> None:
+    def _close_the_loop(self, output: dict[str, Any], knobs: Any) -> None:
         before = output["advantages"].clone()
-        super()._close_the_loop(output)
+        super()._close_the_loop(output, knobs)
         self.seen.append((before, output["advantages"]))
 
 
@@ -250,7 +250,10 @@ def test_trls_own_config_is_refused_by_name(tmp_path: Path) -> None:
     [
         ({"acr_threshold_init": 7}, "acr_threshold_init: must be a number in [0, 1]; got 7"),
         ({"virtual_sample_alpha": 0}, "virtual_sample_alpha: "),
-        ({"avspo_profile": "papper"}, "avspo_profile: one of paper, grpo; got 'papper'"),
+        (
+            {"avspo_profile": "papper"},
+            "avspo_profile: one of paper, guarded, observe, grpo; got 'papper'",
+        ),
         ({"use_avspo": True, "avspo_profile": "grpo"}, "avspo_profile: one that intervenes"),
         ({"monitor_unreachable": "fial"}, "monitor_unreachable: one of grpo, hold, fail"),
         ({"run_id": "a/b"}, "id"),

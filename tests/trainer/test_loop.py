@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor_service.engine.plan import Host
+from monitor_service.engine.injection import Host
 from monitor_service.engine.settings import Settings
 from monitor_service.wire import Scalars
 from trainer.link import Held, InProcessMonitor

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request, Response
 
 from monitor_service.api.body import monitor_of, read, reply, whole_number
 from monitor_service.api.openapi import documented
-from monitor_service.wire import CreateRun, EventPage, Run, RunList
+from monitor_service.resources import EndOfRun, EventPage, Run, RunList
+from monitor_service.wire import CreateRun
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -35,3 +36,9 @@ async def list_events(run_id: str, request: Request) -> Response:
     """The newest events of a run, newest first."""
     limit = whole_number(request, "limit", 100, low=1, high=1000)
     return reply(await monitor_of(request).events(run_id, limit or 100))
+
+
+@router.post("/{run_id}/end", **documented(body=EndOfRun, reply=Run))
+async def end_run(run_id: str, request: Request) -> Response:
+    """The trainer says that its training is over; its silence is no alarm from now on."""
+    return reply(await monitor_of(request).end(run_id, await read(request, EndOfRun)))

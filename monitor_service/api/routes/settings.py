@@ -5,10 +5,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from monitor_service.api.body import monitor_of, read, reply
+from monitor_service.api.body import control_of, monitor_of, read, reply
 from monitor_service.api.openapi import documented
 from monitor_service.errors import InvalidInput
-from monitor_service.wire import SettingsView
+from monitor_service.resources import SettingsView
 
 router = APIRouter(prefix="/v1/runs/{run_id}/settings", tags=["settings"])
 
@@ -27,7 +27,7 @@ async def change_settings(run_id: str, request: Request) -> Response:
     """
     changes = await read(request, dict[str, Any])
     reason, actor = changes.pop("reason", None), changes.pop("actor", "api")
-    view = await monitor_of(request).change(
+    view = await control_of(request).change(
         run_id, changes, actor=actor, reason=reason, if_revision=_if_match(request)
     )
     return _with_etag(view)

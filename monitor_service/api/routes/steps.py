@@ -11,14 +11,8 @@ from monitor_service.api.body import monitor_of, read, reply, whole_number
 from monitor_service.api.openapi import documented
 from monitor_service.engine.settings import Settings
 from monitor_service.errors import Conflict, InvalidInput
-from monitor_service.wire import (
-    MAX_REPORTS,
-    Ack,
-    StepPage,
-    StepReport,
-    StepResult,
-    observation,
-)
+from monitor_service.resources import Ack, StepPage, StepResult
+from monitor_service.wire import MAX_REPORTS, StepReport, observation
 
 router = APIRouter(prefix="/v1/runs/{run_id}/steps", tags=["steps"])
 

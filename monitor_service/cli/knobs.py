@@ -1,0 +1,39 @@
+"""The trainer's own parameters: what is asked for beside what the trainer says."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from monitor_service.cli.formats import NOTHING, value
+from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, columns, parts, wrapped
+from monitor_service.resources import Requested
+
+TITLES = ("knob", "requested", "applied")
+OWN = "own"
+"""What is asked for when nothing is: the trainer's own value, as it was configured."""
+
+
+def table(knobs: Sequence[Requested]) -> list[Text]:
+    """The titles, and each knob with what the trainer had to say about it."""
+    titles, *rows = columns([TITLES, *(_row(knob) for knob in knobs)], left=(0,))
+    lines = [parts(("  ".join(titles), "dim"))]
+    for cells, knob in zip(rows, knobs, strict=True):
+        status = knob.applied.status if knob.applied else "not reported on yet"
+        lines.append(parts("  ".join(cells), (f"  {status}", _style(knob))))
+        if knob.applied and knob.applied.reason:
+            lines.extend(wrapped(knob.applied.reason, lead="  "))
+    return lines
+
+
+def _row(knob: Requested) -> tuple[str, str, str]:
+    requested = OWN if knob.requested is None else value(knob.requested)
+    inside = None if knob.applied is None else knob.applied.value
+    return knob.name, requested, NOTHING if inside is None else value(inside)
+
+
+def _style(knob: Requested) -> str:
+    if knob.applied is None:
+        return "dim"
+    if knob.applied.status == "ignored":
+        return SEVERITY_STYLES["warning"]
+    return FINE if knob.applied.value == knob.requested else ""

@@ -1,0 +1,83 @@
+"""`acr runs`: a line for each run."""
+
+import time
+
+from rich.text import Text
+
+from monitor_service.cli.client import request
+from monitor_service.cli.formats import NOTHING, age, rate
+from monitor_service.cli.options import DEFAULT_URL, AsJson, Url
+from monitor_service.cli.steering import LOCKED
+from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, columns, out
+from monitor_service.resources import Run, RunList
+from monitor_service.urls import without_password
+
+COLUMNS = (
+    *("run", "step", "attempt", "ACR", "wrong", "correct", "threshold", "mode", "injected"),
+    *("verdict", "last report"),
+)
+LEFT_ALIGNED = ("run", "mode", "verdict")
+DISPENSABLE = ("attempt", "injected", "threshold", "correct", "wrong")
+"""Left out, in this order, on a terminal that is too narrow; `acr show` has them all."""
+GAP = "  "
+
+
+def runs(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """List the runs, newest first."""
+    body, listed = request(RunList, "GET", url, "/v1/runs")
+    if as_json:
+        print(body)
+        return
+    if not listed.runs:
+        train = "acr-train examples/toy.yaml --use_avspo true --monitor_url"
+        print(f"No runs yet. Train one: {train} {without_password(url)}")
+        return
+    # Not a rich table: that fits the width by cutting ids, which people copy from here.
+    now_s = time.time()
+    rows = _fitting([dict(zip(COLUMNS, _row(run, now_s), strict=True)) for run in listed.runs])
+    left = [index for index, name in enumerate(rows[0]) if name in LEFT_ALIGNED]
+    title, *lines = columns([list(rows[0]), *(list(row.values()) for row in rows)], left=left)
+    out.print(Text(GAP.join(title), style="bold"))
+    for cells, run in zip(lines, listed.runs, strict=True):
+        styles = {"verdict": _health_style(run), "mode": _mode_style(run)}
+        shown = zip(cells, rows[0], strict=True)
+        out.print(Text(GAP).join(Text(cell, styles.get(name, "")) for cell, name in shown))
+
+
+def _fitting(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows, on a terminal without the columns that it has no room for."""
+    for name in DISPENSABLE:
+        widths = [max(map(len, (title, *(row[title] for row in rows)))) for title in rows[0]]
+        if not out.is_terminal or sum(widths) + len(GAP) * (len(widths) - 1) <= out.width:
+            break
+        rows = [{title: cell for title, cell in row.items() if title != name} for row in rows]
+    return rows
+
+
+def _health_style(run: Run) -> str:
+    if run.verdicts:
+        return SEVERITY_STYLES[run.verdicts[0].severity]
+    return FINE if run.last else ""
+
+
+def _mode_style(run: Run) -> str:
+    return LOCKED if run.settings.acting_mode == "locked" else ""
+
+
+def _row(run: Run, now_s: float) -> tuple[str, ...]:
+    figures = run.last.collapse if run.last else None
+    rates = (figures.acr, figures.acr_wrong, figures.acr_correct) if figures else (None,) * 3
+    acting = run.settings.in_force(step=run.step + 1, now_s=now_s)
+    injected = run.counters.injected_wrong + run.counters.injected_correct
+    nothing_found = NOTHING if run.last is None else "ok"
+    return (
+        run.id,
+        str(run.step),
+        str(run.attempt),
+        *map(rate, rates),
+        f"{acting.threshold:.3f}",
+        acting.acting_mode,
+        str(injected),
+        f"{run.verdicts[0].severity}:{run.verdicts[0].rule}" if run.verdicts else nothing_found,
+        NOTHING if run.last_report_at_s is None else age(now_s - run.last_report_at_s),
+    )

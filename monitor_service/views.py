@@ -1,0 +1,71 @@
+"""A stored run, as people and trainers see it."""
+
+from monitor_service.engine.health import Verdict, silence
+from monitor_service.engine.settings import KNOBS, Settings
+from monitor_service.errors import RunNotFound
+from monitor_service.resources import Requested, Run
+from monitor_service.store.redis import RedisStore, StoredRun
+from monitor_service.wire import check_run_id
+
+
+async def stored_run(store: RedisStore, run_id: str) -> StoredRun:
+    """The run as it stands; raises RunNotFound."""
+    stored = await store.load(check_run_id(run_id))
+    if stored is None:
+        raise RunNotFound(run_id)
+    return stored
+
+
+def view(stored: StoredRun, now_s: float, attempt: int | None = None) -> Run:
+    """The run; `attempt` names the one that a start was given, when it is not the newest."""
+    state, about = stored.state, stored.about
+    acting = state.settings.in_force(step=state.step + 1, now_s=now_s)
+    return Run(
+        id=stored.run_id,
+        created_at_s=about.created_at_s,
+        last_report_at_s=stored.last.at_s if stored.last else None,
+        step=state.step,
+        attempt=attempt or state.attempt,
+        config=about.config,
+        tags=about.tags,
+        counters=state.counters,
+        settings=state.settings,
+        acting_mode=acting.acting_mode,
+        acting_overrides=[one.number for one in acting.overrides],
+        knobs=_knobs(stored, acting),
+        changed=stored.changed,
+        last=stored.last,
+        ended=state.ended,
+        verdicts=_verdicts(stored, now_s),
+    )
+
+
+def _knobs(stored: StoredRun, acting: Settings) -> list[Requested]:
+    """What is asked of the trainer's parameters beside what became of them."""
+    asked = acting.knobs
+    applied = stored.last.applied.knobs if stored.last and stored.last.applied else {}
+    return [
+        Requested(name=name, requested=asked.get(name), applied=applied.get(name))
+        for name in KNOBS
+        if name in asked or name in applied
+    ]
+
+
+def _verdicts(stored: StoredRun, now_s: float) -> list[Verdict]:
+    """What the reports say, and what their absence says."""
+    verdicts = list(stored.state.health.verdicts)
+    silent = silent_verdict(stored, now_s)
+    return [silent, *verdicts] if silent else verdicts
+
+
+def silent_verdict(stored: StoredRun, now_s: float) -> Verdict | None:
+    """What to say about a run whose reports have stopped; None when they have not."""
+    if stored.last is None or stored.state.ended is not None:
+        return None
+    return silence(
+        # A trainer that has just started again is not silent.
+        last_report_at_s=max(stored.last.at_s, stored.about.started_at_s),
+        now_s=now_s,
+        typical_step_s=stored.last.scalars.step_s,
+        step=stored.last.step,
+    )

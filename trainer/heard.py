@@ -1,0 +1,59 @@
+"""What is overheard of a batch while TRL scores it, and gathered over the ranks.
+
+B = completions of the batch over all ranks, F = reward functions, N = groups, G = completions per
+group; completion b belongs to group b // G.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A scored batch.
+
+    Attributes:
+        rewards_BF: `[B, F]` of each reward function; NaN where it did not score.
+        facts_B2: `[B, 2]` int64: whether the completion was cut at the length limit, and the
+            number of its prompt.
+    """
+
+    rewards_BF: torch.Tensor
+    facts_B2: torch.Tensor
+
+    def truncated(self, num_generations: int) -> npt.NDArray[np.bool_]:
+        """`[N, G]` completions cut at the length limit."""
+        cut = self.facts_B2[:, 0].cpu().numpy().astype(np.bool_)
+        return np.asarray(cut.reshape(-1, num_generations))
+
+    def prompts(self, num_generations: int) -> list[str]:
+        """`[N]` a name for the prompt of each group."""
+        return [str(number) for number in self.facts_B2[::num_generations, 1].tolist()]
+
+
+def facts(completion_ids: Sequence[Sequence[int]], prompts: Sequence[Any], ends: set[int]) -> Any:
+    """`[n, 2]` of this rank's completions, as `Heard` keeps them.
+
+    Args:
+        completion_ids: tokens of each completion.
+        prompts: the prompt of each, text or messages.
+        ends: tokens that end or pad; a completion whose last token is none of them was cut.
+    """
+    return [
+        (not ids or ids[-1] not in ends, prompt_number(prompt))
+        for ids, prompt in zip(completion_ids, prompts, strict=True)
+    ]
+
+
+def prompt_number(prompt: Any) -> int:
+    """The same for the same prompt, in any process; a 63-bit hash of its text or messages."""
+    text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, default=str)
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
