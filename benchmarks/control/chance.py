@@ -14,6 +14,7 @@ import numpy.typing as npt
 from benchmarks.control.laws import GUARDED
 from benchmarks.control.scenarios import QUIET, Scenario, truth
 from monitor_service.engine.collapse import Matrix
+from monitor_service.engine.controllers import ENTRY_ERRORS
 from monitor_service.engine.smoothing import HALF_LIFE_GROUPS, MIN_GROUPS
 
 RUNS = 20_000
@@ -54,5 +55,5 @@ def enters(counts: npt.NDArray[np.int64], groups: int) -> npt.NDArray[np.bool_]:
         if (at + 1) * groups >= MIN_GROUPS:
             rate = pooled / weight
             error = np.sqrt(np.maximum(0.0, rate * (1 - rate)) * squared) / weight
-            entered[at] = rate - error > GUARDED.settings.threshold
+            entered[at] = rate - ENTRY_ERRORS * error > GUARDED.settings.threshold
     return entered

@@ -150,7 +150,9 @@ def _percent(share: float | None) -> str:
 
 
 def _short(value: float) -> str:
-    return "0" if not value else f"{value:.1f}" if value < 10 else f"{value:.0f}"
+    if not value or value >= 10:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.1 else f"{value:.2f}"
 
 
 def _range(ends: Iterable[float]) -> str:

@@ -39,8 +39,8 @@ def headline(replayed: Replay) -> str:
     serious = [one for one in standing if one.verdict.severity != "info"]
     earlier = [one for one in replayed.episodes if one.resolved is not None and one.worst != "info"]
     reward = reward_story(series)
-    if (flat := _flat_end(series)) is not None and flat[2] == "lowest":
-        step, value, _ = flat
+    if (flat := collapse(series)) is not None:
+        step, value = flat
         rows = sum(at >= step for at in series.values["reward_mean"])
         until = "for good" if rows >= FOR_GOOD_ROWS else "to the end"
         dead = ", gradient norm exactly 0" if _gradient_is_zero(series, step) else ""
@@ -70,6 +70,12 @@ def headline(replayed: Replay) -> str:
     if change[2] < 0:
         return f"No alarm, but the {reward}"
     return f"Healthy: {reward}; nothing above info"
+
+
+def collapse(series: Series) -> tuple[int, float] | None:
+    """Since which step the reward has been stuck at its lowest, and where; None when it is not."""
+    flat = _flat_end(series)
+    return flat[:2] if flat is not None and flat[2] == "lowest" else None
 
 
 def reward_change(series: Series) -> tuple[float, float, int] | None:

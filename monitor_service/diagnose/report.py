@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from monitor_service.diagnose.figures import FIGURES
-from monitor_service.diagnose.headline import headline
+from monitor_service.diagnose.headline import collapse, headline
 from monitor_service.diagnose.log import Log, Problem
 from monitor_service.diagnose.numbers import number
 from monitor_service.diagnose.replay import Episode, Replay, by_urgency
@@ -53,7 +53,8 @@ class Diagnosis:
 
     Attributes:
         headline: what a person should know first.
-        worst: the highest severity that stands at the end; None when nothing does.
+        worst: the highest severity that stands at the end; None when nothing does. A reward that is
+            stuck at its lowest is critical, also where too few completions were seen for a rule.
     """
 
     path: str
@@ -96,12 +97,14 @@ class Skipped:
 def diagnosis(log: Log, replayed: Replay) -> Diagnosis:
     """What there is to say about a log."""
     standing = by_urgency([one for one in replayed.episodes if one.resolved is None])
+    severity = standing[0].verdict.severity if standing else None
+    has_collapsed = collapse(replayed.series) is not None
     return Diagnosis(
         path=log.path,
         log=log,
         replay=replayed,
         headline=headline(replayed),
-        worst=standing[0].verdict.severity if standing else None,
+        worst="critical" if has_collapsed else severity,
         ranges={
             name: range_of(values) for name in SHOWN if (values := replayed.series.values.get(name))
         },

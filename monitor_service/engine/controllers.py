@@ -11,7 +11,7 @@ batch whose own ACR is above tau.
 guarded (ours) watches a pooled rate of collapse p with its standard error se, and injects in
 every batch while it is active:
 
-    armed -> active      p - se > threshold
+    armed -> active      p - 1.64 se > threshold
     active -> cooldown   p < exit_threshold, or after max_active_steps
     cooldown -> armed    after cooldown_steps
     active -> locked     after max_active_steps without a benefit, when benefit_check is on
@@ -31,6 +31,9 @@ from monitor_service.engine.arming import DISARMED, Arming, Entry, Stage
 from monitor_service.engine.settings import Settings, Target
 from monitor_service.engine.smoothing import Rates, Trend
 
+ENTRY_ERRORS = 1.64
+"""Standard errors by which the rate has to be above the threshold: tested at every step, one would
+let chance in."""
 BENEFIT_ENTROPY_SHARE = 0.8
 """Share of the entropy at entry below which no gain counts as a benefit."""
 
@@ -117,8 +120,9 @@ class Guarded:
             arming = _moved(arming, "armed", signal, "enough groups were seen")
         if arming.stage == "cooldown" and arming.steps >= settings.cooldown_steps:
             arming = _moved(arming, "armed", signal, "the cooldown is over")
-        if arming.stage == "armed" and rate - error > settings.threshold:
-            reason = f"{rate:.3f} - {error:.3f} is above {settings.threshold:g}"
+        surely = rate - ENTRY_ERRORS * error
+        if arming.stage == "armed" and surely > settings.threshold:
+            reason = f"{rate:.3f} less {ENTRY_ERRORS} x {error:.3f} is above {settings.threshold:g}"
             arming = _activated(arming, signal, settings, rate, error, reason)
         return replace(now, arming=arming)
 

@@ -60,10 +60,8 @@ MAX_COMPONENTS = 6
 """Constant functions that are followed at once."""
 NAME_LENGTH = 40
 
-FAST, MIDDLE, SLOW, NOISE = 10, 30, 100, 25
+FAST, MIDDLE, SLOW, NOISE = 10, 30, 100, 100
 """Steps that the running means of the reward, and of its noise, cover."""
-PER_SIGMA = 1.128
-"""Mean |difference| of two independent normal values, in standard deviations: 2/sqrt(pi)."""
 BEST_AFTER = 5
 """Steps before a best is taken."""
 FALLEN_SIGMAS = 2.0
@@ -167,7 +165,8 @@ class RewardTrend:
         num_steps: steps with a reward.
         newest: of the newest of them.
         fast, middle, slow: its mean over about the newest 10, 30, 100 steps.
-        noise: mean change from one step to the next.
+        noise: mean square of the change from one step to the next, over about 100 steps. Squared,
+            since where right answers are rare they are what the noise consists of.
         best: highest middle mean so far; None in the first steps.
         low: lowest single step so far.
     """
@@ -194,7 +193,7 @@ class RewardTrend:
             fast=_blended(self.fast, value, num_steps, FAST),
             middle=middle,
             slow=_blended(self.slow, value, num_steps, SLOW),
-            noise=_blended(self.noise, abs(value - self.newest), num_steps - 1, NOISE),
+            noise=_blended(self.noise, (value - self.newest) ** 2, num_steps - 1, NOISE),
             best=best,
             low=kept(min(value, self.low) if self.num_steps else value, FINE),
         )
@@ -202,7 +201,7 @@ class RewardTrend:
     @property
     def sigma(self) -> float:
         """Standard deviation of a step's mean reward around its trend."""
-        return self.noise / PER_SIGMA
+        return math.sqrt(self.noise / 2)
 
     @property
     def is_rising(self) -> bool:

@@ -331,3 +331,12 @@ def test_a_mistake_in_a_health_rule_costs_no_step_and_is_told_once(monkeypatch):
     assert "health_failed" not in [event.kind for event in told]
     monkeypatch.undo()
     assert moved(state, 4, ONE_OF_EACH).health_failure == ""
+
+
+def test_the_first_report_after_a_silence_ends_its_alarm():
+    silent = replace(moved(FRESH, 1, ONE_OF_EACH), is_silent=True)
+    state, _, told = advanced(silent, 2, ONE_OF_EACH)
+    (event,) = [event for event in told if event.message == "reports arrive again"]
+    assert (event.kind, event.data) == ("alarm_resolved", {"rule": "reports_stopped"})
+    assert not state.is_silent
+    assert "reports arrive again" not in [one.message for one in events(state, 3, ONE_OF_EACH)]

@@ -10,7 +10,7 @@ import pytest
 from monitor_service.engine.advance import advance
 from monitor_service.engine.arming import DISARMED, Arming, Entry, Stage
 from monitor_service.engine.changes import killed, rearmed, with_changes
-from monitor_service.engine.controllers import Guarded, Signal, Stance
+from monitor_service.engine.controllers import ENTRY_ERRORS, Guarded, Signal, Stance
 from monitor_service.engine.plan import Decision, plan
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
@@ -71,11 +71,11 @@ def test_off_arms_when_enough_groups_were_seen():
 @pytest.mark.parametrize(
     ("num_effective", "stage"),
     [
-        # se = sqrt(.4 * .6 / n): .0490 at n = 100, and .4 - .0490 > .3; .12 at n = 16.67.
+        # 1.64 * sqrt(.4 * .6 / n): .0803 at n = 100, and .4 - .0803 > .3; .1 at n = 64.55.
         (100, "active"),
         (16, "armed"),
-        (23, "armed"),
-        (25, "active"),
+        (64, "armed"),
+        (65, "active"),
     ],
 )
 def test_armed_becomes_active_when_the_rate_less_its_error_is_above_the_threshold(
@@ -84,9 +84,12 @@ def test_armed_becomes_active_when_the_rate_less_its_error_is_above_the_threshol
     assert stage_after(at("armed"), signal(pooled(0.4, num_effective=num_effective))) == stage
 
 
-def test_a_rate_one_error_above_the_threshold_is_not_enough():
-    # .5 - sqrt(.25/4) = .25 exactly.
-    assert stage_after(at("armed"), signal(pooled(0.5, num_effective=4)), threshold=0.25) == "armed"
+def test_a_rate_that_many_errors_above_the_threshold_is_not_enough():
+    # .5 - 1.64 * sqrt(.25/4) = .09 exactly.
+    low = 0.5 - ENTRY_ERRORS * 0.25
+    assert low == pytest.approx(0.09)
+    seen = signal(pooled(0.5, num_effective=4))
+    assert stage_after(at("armed"), seen, threshold=low, exit_threshold=0.01) == "armed"
 
 
 def test_an_activation_remembers_how_the_run_stood():
@@ -95,7 +98,7 @@ def test_an_activation_remembers_how_the_run_stood():
         *("active", 101, 0),
         2,
     )
-    assert arming.reason == "0.500 - 0.050 is above 0.3"
+    assert arming.reason == "0.500 less 1.64 x 0.050 is above 0.3"
     assert arming.entry is not None
     assert arming.entry.rate_error == math.sqrt(0.5 * 0.5 / 100)
     assert arming.entry.reward_error == pytest.approx(0.03)

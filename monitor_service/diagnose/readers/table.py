@@ -68,7 +68,7 @@ def read_csv(file: File, log: Log, intake: Intake) -> None:
     def text_lines() -> Iterator[str]:
         nonlocal position
         for position, text in numbered:  # noqa: B007 - the number is read outside
-            yield text.rstrip("\r").replace("\0", "") + "\n"
+            yield text.rstrip("\r").replace("\0", "").replace("\r", " ") + "\n"
 
     lines = text_lines()
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
