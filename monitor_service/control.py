@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from monitor_service.engine.advance import expiries
 from monitor_service.engine.changes import (
     commanded,
     killed,
@@ -149,8 +150,14 @@ class Control:
         )
 
     async def kill(self, run_id: str, order: Order) -> SettingsView:
-        """Stop every intervention until somebody re-arms; a reason is welcome, not required."""
-        reason = _or_none_given(order.reason)
+        """Stop every intervention until somebody re-arms; a reason is welcome, not required.
+
+        One that is too long is cut: what is said of it must not keep a run from being stopped.
+        """
+        reason = order.reason
+        if isinstance(reason, str):
+            reason = reason.strip()[:MAX_REASON_CHARS]
+        reason = _or_none_given(reason)
         return await self._ordered(
             run_id,
             "killed",
@@ -244,7 +251,10 @@ class Control:
                     **difference(stored.state, moved),
                 },
             )
-            if await self._store.commit(stored, after, at_s=now_s, events=[event]) == "written":
+            events = [event]
+            if kind == "override_added":  # It takes the place of those that ended unnoticed.
+                events = [*expiries(current, moved.settings, moved.step), event]
+            if await self._store.commit(stored, after, at_s=now_s, events=events) == "written":
                 return SettingsView(settings=moved.settings, changed=after.changed)
         raise Contention(f"run {run_id!r} is being changed by too many writers")
 

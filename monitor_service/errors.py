@@ -19,6 +19,9 @@ AcrError
 from reprlib import Repr
 from typing import Any
 
+MAX_FIELD_CHARS = 200
+"""A field may be a key of the caller's, and is repeated to them."""
+
 
 class AcrError(Exception):
     """Base of the hierarchy."""
@@ -28,16 +31,17 @@ class InvalidInput(AcrError, ValueError):
     """One field of the caller's data is wrong.
 
     Args:
-        field: path of the field, such as `threshold` or `rewards[3]`.
+        field: path of the field, such as `threshold` or `rewards[3]`; shown shortened.
         value: the value found; shown shortened.
         allowed: what would have been accepted, in words.
     """
 
     def __init__(self, field: str, value: Any, allowed: str) -> None:
-        self.field = field
+        is_short = len(field) <= MAX_FIELD_CHARS
+        self.field = field if is_short else field[:MAX_FIELD_CHARS] + "..."
         self.value = _shorten(value)
         self.allowed = allowed
-        super().__init__(f"{field}: {allowed}; got {self.value}")
+        super().__init__(f"{self.field}: {allowed}; got {self.value}")
 
 
 class UnreadableInput(InvalidInput):

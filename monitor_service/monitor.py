@@ -298,13 +298,16 @@ def _addressed(run: StoredRun) -> StoredRun:
 
 def _resumption(before: RunState, after: RunState) -> Event:
     """A new attempt, and what went away with the old one."""
+    text = f"attempt {after.attempt} continues after step {after.step}"
+    if dropped := before.settings.command:
+        text += f"; command {dropped.number}, {dropped.kind}, was for the one before"
     return Event(
         kind="resumed",
         step=after.step,
-        message=f"attempt {after.attempt} continues after step {after.step}",
+        message=text,
         data={
             "attempt": after.attempt,
-            "command_dropped": before.settings.command,
+            "command_dropped": dropped,
             "alarms": sorted(after.health.raised),
         },
     )

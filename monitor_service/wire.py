@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from monitor_service.engine.arming import Stage
 from monitor_service.engine.collapse import Matrix, matrix
+from monitor_service.engine.orders import Kill
 from monitor_service.engine.settings import AcrSource, ActingMode, Settings
 from monitor_service.engine.state import Observation
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
@@ -30,6 +31,7 @@ MAX_GROUPS = 65_536
 MAX_COMPLETIONS = 1_048_576
 MAX_REPORTS = 256
 MAX_REASON_CHARS = 500
+MAX_NAME_CHARS = 128
 RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)"
 RUN_ID_WORDS = "1 to 128 of letters, digits, '.', '_', '-', starting with a letter or digit"
 
@@ -40,7 +42,7 @@ WATCHED_SCALARS = (
 """Figures of the trainer that the health rules look at."""
 
 T = TypeVar("T")
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 RunId = Annotated[str, Meta(pattern=RUN_ID_PATTERN)]
 Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
 StepNumber = Annotated[int, Meta(ge=1, le=2**53)]
@@ -144,8 +146,10 @@ class Applied(Injection, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The trainer's parameters that the settings ask for."""
     command: Count | None = None
     """Number of the command that is being carried out."""
+    kill: Kill | None = None
+    """That kill: of its kill file, or of before the monitor lost its data."""
     killed_after_rearms: Count | None = None
-    """The trainer found its kill file, when it knew of so many re-armings."""
+    """The trainer is killed by what the settings do not say, when it knew of so many re-armings."""
     note: Reason | None = None
     """Why the settings held were not followed, when they were not."""
 
@@ -299,6 +303,7 @@ def _heard(report: StepReport, applied: Applied) -> dict[str, Any]:
         "shadow_correct": shadow.injected_correct,
         "settings_lag_steps": max(0, report.step - 1 - applied.through_step),
         "not_applied": {**ignored, **({"settings": applied.note} if applied.note else {})},
+        "kill": applied.kill,
         "killed_after_rearms": applied.killed_after_rearms,
         "command": applied.command,
     }

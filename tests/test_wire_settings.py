@@ -37,6 +37,7 @@ ENTRY = {
     "reward_error": 0.02,
     "entropy": None,
     "mode": "active",
+    "target": "wrong",
 }
 ARMING = {"stage": "active", "entry": ENTRY}
 HOLDS = {"everything": "", "correct": "entropy_collapse"}

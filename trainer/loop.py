@@ -23,7 +23,17 @@ from monitor_service.engine.orders import Command, Kill
 from monitor_service.engine.plan import Context, Plan, plan
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.smoothing import MIN_GROUPS
-from monitor_service.wire import Applied, Component, Injection, Knob, Scalars, StepReport, pack
+from monitor_service.wire import (
+    MAX_NAME_CHARS,
+    MAX_REASON_CHARS,
+    Applied,
+    Component,
+    Injection,
+    Knob,
+    Scalars,
+    StepReport,
+    pack,
+)
 from trainer.link import Held, MonitorLink
 
 log = logging.getLogger(__name__)
@@ -68,15 +78,18 @@ class ControlLoop:
         self._held: Held | None = None
         self._context = Context()
         self._ledger = self._shadow_ledger = NOTHING_INJECTED
+        self._kill: Kill | None = None
         self._killed_after_rearms: int | None = None
         self._killed_in = ""
-        self._last_command = 0
+        self._last_command = ("", 0)
         self._command: Command | None = None
         self._warned: set[str] = set()
 
     def start(self, after_step: int) -> None:
         """Training begins; `after_step` generation batches lie behind it."""
         self._step = after_step
+        # A kill that the monitor heard of comes back with its settings.
+        self._kill = self._killed_after_rearms = self._command = None
         if self._link:
             self._link.start(after_step)
 
@@ -87,14 +100,22 @@ class ControlLoop:
         if self._refusal and held.settings.mode != "off":
             held = Held(settings=replace(held.settings, mode="off"), note=self._refusal)
         self._held = held
-        command = held.settings.command
-        if command and command.number > self._last_command:
-            self._last_command, self._command = command.number, command
-            log.warning(
-                "step %d: %s asked to %s: %s",
-                *(self._step, command.actor, command.kind, command.reason),
-            )
+        self._hear(held.settings.command, held.settings.session)
         return held.settings
+
+    def _hear(self, command: Command | None, session: str) -> None:
+        # A monitor that lost its data counts from 1 again, under the name of another session.
+        known_session, newest = self._last_command
+        if command is None or (session == known_session and command.number <= newest):
+            return
+        self._last_command = (session, command.number)
+        log.warning(
+            "step %d: %s asked to %s: %s",
+            *(self._step, command.actor, command.kind, command.reason),
+        )
+        # Stopping saves too, and was promised already.
+        if self._command is None or self._command.kind != "stop":
+            self._command = command
 
     def _taken(self) -> Held:
         """What is in force at this step, on rank 0."""
@@ -102,25 +123,34 @@ class ControlLoop:
         held = self._link.settings_for(self._step, self._wait_s)
         settings, note = held.settings, held.note
         try:
-            is_killed = self._kill_file is not None and self._kill_file.exists()
+            is_killed = self._kill_file is not None and _exists(self._kill_file)
         except OSError as error:
             note = f"the kill file cannot be looked for ({error}): plain GRPO"
             return Held(settings=settings.without_interventions(), note=note)
+        settings = replace(settings, kill=self._kill_in_force(settings, is_killed))
+        return Held(settings=settings.in_force(step=self._step, now_s=self._clock()), note=note)
+
+    def _kill_in_force(self, settings: Settings, is_killed: bool) -> Kill | None:
+        """The kill to obey: the monitor's, that of the file, or one the monitor has lost."""
         known = self._killed_after_rearms
+        is_news = settings.session != self._killed_in
+        self._killed_in = settings.session
         if is_killed and known != settings.rearms:
             log.warning("step %d: %s exists: plain GRPO", self._step, self._kill_file)
-            known = settings.rearms
-        elif known is not None and settings.session != self._killed_in:
-            # The monitor was not heard when the file was found: what it counts is news.
-            known = settings.rearms
-        elif known is not None and settings.rearms > known:
-            known = None
-        self._killed_after_rearms, self._killed_in = known, settings.session
-        if self._killed_after_rearms is not None and settings.kill is None:
             reason = f"{self._kill_file} was found"
-            kill = Kill(actor=KILL_FILE_ACTOR, reason=reason, step=self._step, at_s=self._clock())
-            settings = replace(settings, kill=kill)
-        return Held(settings=settings.in_force(step=self._step, now_s=self._clock()), note=note)
+            found = Kill(actor=KILL_FILE_ACTOR, reason=reason, step=self._step, at_s=self._clock())
+            self._kill, known = settings.kill or found, settings.rearms
+        elif settings.kill and known is None:
+            self._kill = settings.kill
+        elif self._kill and is_news and not settings.rearms:
+            # The monitor lost its data, or was not heard before. Nobody has re-armed: stay killed.
+            known = settings.rearms
+        elif known is not None and is_news:
+            known = settings.rearms
+        elif known is None or settings.rearms > known:
+            self._kill = known = None
+        self._killed_after_rearms = known
+        return settings.kill or self._kill
 
     def taken_command(self) -> Command | None:
         """The command to carry out now; each is handed out once."""
@@ -201,7 +231,11 @@ class ControlLoop:
                 optimizer_step=optimizer_step,
                 rewards=pack(rewards),
                 primary=None if primary is None else pack(primary),
-                components={name: _component(values) for name, values in components.items()},
+                components={
+                    # The folder of a reward model may give it no name at all.
+                    name[:MAX_NAME_CHARS] or f"reward_{at}": _component(values)
+                    for at, (name, values) in enumerate(components.items(), 1)
+                },
                 scalars=scalars,
                 applied=self._applied(decided, knobs or {}),
             )
@@ -312,11 +346,21 @@ class ControlLoop:
             decisions=decided.counts(),
             shadow=_injection(decided, self._shadow_ledger) if decided.mode == "shadow" else None,
             overrides=[override.number for override in settings.overrides],
-            knobs=dict(knobs),
+            knobs={name: _told(knob) for name, knob in knobs.items()},
             command=settings.command.number if settings.command else None,
+            kill=None if self._killed_after_rearms is None else self._kill,
             killed_after_rearms=self._killed_after_rearms,
-            note=self._now.note,
+            note=_shortened(self._now.note),
         )
+
+
+def _exists(file: Path) -> bool:
+    """As `Path.exists`, which says no of a loop of links; raises OSError where nobody can say."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _injection(decided: Plan, ledger: Ledger) -> Injection:
@@ -332,6 +376,15 @@ def _injection(decided: Plan, ledger: Ledger) -> Injection:
         mass_scale=decided.mass_scale,
         effective_acr=decided.effective_acr,
     )
+
+
+def _told(knob: Knob) -> Knob:
+    return msgspec.structs.replace(knob, reason=_shortened(knob.reason))
+
+
+def _shortened(text: str | None) -> str | None:
+    # Other people's errors have any length, and a report with a longer text is refused.
+    return text and text[:MAX_REASON_CHARS]
 
 
 def _component(values: npt.ArrayLike) -> Component:

@@ -8,13 +8,23 @@ import httpx
 import msgspec
 import typer
 
+from monitor_service.__about__ import __version__
 from monitor_service.cli.options import actor
 from monitor_service.cli.terminal import complain
 from monitor_service.resources import Problem, SettingsView
 from monitor_service.urls import without_password
 
 TIMEOUT_S = 10.0
+NO_SUCH_ROUTE = "about:blank"
+"""Type of a problem that is not one of the monitor's own."""
+
 T = TypeVar("T")
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What a monitor of any version says of itself."""
+
+    version: str
 
 
 def run_path(run: str, *parts: str) -> str:
@@ -49,11 +59,30 @@ def request(
         if not reply.is_error:
             return reply.text, msgspec.json.decode(reply.content, type=kind)
         problem = msgspec.json.decode(reply.content, type=Problem)
-        is_unknown = problem.type.endswith(":run-not-found")
-        text = problem.detail + (" (`acr runs` lists them)" if is_unknown else "")
-    except msgspec.DecodeError:
+        text = problem.detail
+        if problem.type.endswith(":run-not-found"):
+            text += " (`acr runs` lists them)"
+        elif problem.type == NO_SUCH_ROUTE and (both := _versions(url)) is not None:
+            text += f"; {both}"
+    except msgspec.DecodeError as error:
+        both = _versions(url)
+        what = f"what answers at {without_password(url)} is not a monitor"
         text = (
-            f"what answers at {without_password(url)} is not a monitor (status {reply.status_code})"
+            f"{what} (status {reply.status_code})"
+            if both is None
+            else f"the monitor's answer is not understood: {error}; {both}"
         )
     complain(text)
     raise typer.Exit(1)
+
+
+def _versions(url: str) -> str | None:
+    """Which versions talk to each other; None when there is no monitor."""
+    try:
+        found = httpx.get(url + "/healthz", timeout=TIMEOUT_S)
+        theirs = msgspec.json.decode(found.content, type=Health).version
+    except (httpx.HTTPError, msgspec.DecodeError):
+        return None
+    if theirs == __version__:
+        return f"both say that they are acr {theirs}; are they the same installation?"
+    return f"the monitor is acr {theirs}, this is acr {__version__}: use one version for both"

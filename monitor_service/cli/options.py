@@ -5,14 +5,26 @@ from typing import Annotated
 
 import typer
 
-from monitor_service.wire import DEFAULT_PORT
+from monitor_service.errors import InvalidInput
+from monitor_service.wire import DEFAULT_PORT, check_run_id
 
 
 def _address(url: str) -> str:
     return (url if "://" in url else f"http://{url}").rstrip("/")
 
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.", show_default=False)]
+def _run_id(text: str) -> str:
+    try:
+        return check_run_id(text)
+    except InvalidInput as error:
+        # Not left to the monitor: as a part of a path an empty id, or one with a slash, gets lost.
+        raise typer.BadParameter(str(error)) from error
+
+
+RunId = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="Id of the run.", show_default=False, callback=_run_id),
+]
 Url = Annotated[
     str,
     typer.Option(

@@ -19,10 +19,12 @@ from monitor_service.cli.terminal import (
     parts,
     wrapped,
 )
+from monitor_service.diagnose.sentences import advice_of
 from monitor_service.engine.health import Verdict
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import KNOBS, TUNABLE, Settings
 from monitor_service.resources import Change, Diagnosis, Requested, Run, StepRecord
+from monitor_service.wire import Applied
 
 _NOT_OF_A_PROFILE = {"profile", "seed", *KNOBS}
 
@@ -68,7 +70,7 @@ def _sections(
     yield "mode", steering.mode(run, acting)
     yield "held", steering.held(acting)
     if run.last is not None and run.last.applied is not None:
-        yield "groups", wrapped(_decisions(run.last.applied.decisions))
+        yield "groups", wrapped(_decisions(run.last.applied))
     if run.last is not None:
         yield "loop", wrapped(_loop(run.last, settings))
     yield "settings", wrapped(_settings(settings))
@@ -85,11 +87,16 @@ def _sections(
 
 def _health(run: Run) -> list[Text]:
     if run.verdicts:
-        return [line for verdict in run.verdicts for line in _verdict(verdict)]
+        advice = advice_of(run.verdicts)
+        return [
+            line
+            for verdict, advised in zip(run.verdicts, advice, strict=True)
+            for line in _verdict(verdict, advised)
+        ]
     return [parts(("nothing found", FINE)) if run.last else parts("nothing to judge yet")]
 
 
-def _verdict(verdict: Verdict) -> list[Text]:
+def _verdict(verdict: Verdict, advice: str) -> list[Text]:
     return [
         parts(
             (f"{verdict.severity} ", SEVERITY_STYLES[verdict.severity]),
@@ -97,7 +104,7 @@ def _verdict(verdict: Verdict) -> list[Text]:
             f" since step {verdict.since_step}",
         ),
         *wrapped(verdict.cause, lead="  "),
-        *wrapped(verdict.advice, lead="  -> "),
+        *wrapped(advice, lead="  -> "),
     ]
 
 
@@ -137,10 +144,14 @@ def _loop(last: StepRecord, settings: Settings) -> str:
     )
 
 
-def _decisions(decisions: Mapping[str, int]) -> str:
+def _decisions(applied: Applied) -> str:
     """Groups by what was decided about them, the most frequent first."""
-    ordered = sorted(decisions.items(), key=lambda one: (-one[1], one[0]))
-    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in ordered)
+    words = {"has_signal": "with a signal"}
+    if applied.shadow is not None:
+        words["injected"] = "would be injected"
+    ordered = sorted(applied.decisions.items(), key=lambda one: (-one[1], one[0]))
+    shown = ((count, words.get(name, name.replace("_", " "))) for name, count in ordered)
+    return ", ".join(f"{count} {what}" for count, what in shown)
 
 
 def _settings(settings: Settings) -> str:

@@ -56,7 +56,7 @@ def _stage(acting: Settings) -> list[Text]:
         return wrapped(f"guarded: cooldown{rest}")
     if arming.stage == "armed":
         which = {"wrong": "all-wrong ", "correct": "all-correct ", "both": ""}[acting.target]
-        when = f"the pooled rate of {which}groups, less its standard error, is above"
+        when = f"the pooled rate of {which}groups, less 1.64 standard errors, is above"
         return wrapped(f"guarded: armed{since}{why}; active when {when} {acting.threshold:g}")
     if acting.mode == "off":
         return wrapped("guarded: off, as the mode is")

@@ -6,11 +6,13 @@ the end. Wrong usage is 2.
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Annotated
 
 import typer
@@ -20,7 +22,15 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from monitor_service.diagnose import machine, page, recognise, report, text
 from monitor_service.diagnose.intake import Keys
 from monitor_service.diagnose.replay import SEVERITIES, replay
-from monitor_service.diagnose.sources import NotALog, Opener, Source, Unreadable, find
+from monitor_service.diagnose.sources import (
+    STANDARD_INPUT,
+    NotALog,
+    Opener,
+    Source,
+    Unreadable,
+    find,
+    piped,
+)
 from monitor_service.engine.collapse import RewardRange
 from monitor_service.errors import InvalidInput
 
@@ -31,7 +41,10 @@ FORMATS = tuple(recognise.READERS)
 
 
 def diagnose(
-    paths: Annotated[list[str], typer.Argument(help="Logs, folders, globs.", show_default=False)],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Logs, folders, globs; - is standard input.", show_default=False),
+    ],
     format: Annotated[
         str | None, typer.Option("--format", help=f"Do not guess: {', '.join(FORMATS)}.")
     ] = None,
@@ -60,11 +73,11 @@ def diagnose(
 ) -> None:
     """Say what is wrong with a run, from logs it has written already."""
     if format is not None and format not in FORMATS:
-        raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}")
+        raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}; got {format!r}")
     if fail_on is not None and fail_on not in SEVERITIES[1:]:
-        raise typer.BadParameter("--fail-on is warning or critical")
-    if html is not None and (missing := page.missing()) is not None:
-        raise typer.BadParameter(missing)
+        raise typer.BadParameter(f"--fail-on is warning or critical; got {fail_on!r}")
+    if html is not None and (reason := page.missing() or _kept(html)) is not None:
+        raise typer.BadParameter(reason)
     results = _Results(
         format=format,
         keys=Keys(step=step_key, group=group_key, reward=reward_key, group_size=group_size),
@@ -99,12 +112,17 @@ class _Results:
 
     def add(self, argument: str, opener: Opener) -> None:
         """Judge what an argument leads to; one bad file never stops the others."""
-        found = find(argument)
         before = len(self.judged)
-        if found.error is not None:
-            self._skip(argument, "unreadable", found.error)
-        for source in found.sources:
-            self._judge(source, opener)
+        with ExitStack() as stack:
+            if argument == STANDARD_INPUT:
+                folder = stack.enter_context(TemporaryDirectory(prefix="acr-"))
+                found = piped(sys.stdin.buffer, Path(folder))
+            else:
+                found = find(argument)
+            if found.error is not None:
+                self._skip(argument, "unreadable", found.error)
+            for source in found.sources:
+                self._judge(source, opener)
         self.has_failed = self.has_failed or len(self.judged) == before
 
     def _judge(self, source: Source, opener: Opener) -> None:
@@ -142,6 +160,18 @@ def _declared(low: float | None, high: float | None) -> RewardRange | None:
         raise typer.BadParameter(str(error)) from error
 
 
+def _kept(path: Path) -> str | None:
+    """Why no page is written over what is there: `--html *.jsonl` would name a log."""
+    try:
+        if path.exists():
+            with path.open("rb") as there:
+                is_ours = there.read(len(page.START)) == page.START.encode()
+            return None if is_ours else f"--html {path}: another file is there, and is kept"
+    except OSError as error:
+        return f"--html {path}: {error.strerror}"
+    return None if path.parent.is_dir() else f"--html {path}: there is no folder {path.parent}"
+
+
 def _write(path: Path, content: str) -> None:
     try:
         path.write_text(content, encoding="utf-8")
@@ -151,11 +181,12 @@ def _write(path: Path, content: str) -> None:
 
 def _print(judged: list[report.Diagnosis], skipped: list[report.Skipped]) -> None:
     out = Console(highlight=False, soft_wrap=True)
-    blocks = [text.of(one) for one in judged]
+    width = shutil.get_terminal_size((text.MAX_WIDTH, 24)).columns
+    blocks = [text.of(one, width) for one in judged]
     if len(judged) > 1:
-        blocks.append(text.summary(judged))
+        blocks.append(text.summary(judged, width))
     if skipped:
-        blocks.append(text.of_skipped(skipped))
+        blocks.append(text.of_skipped(skipped, width))
     can_draw = out.encoding.lower().startswith("utf")
     for index, block in enumerate(blocks):
         if not can_draw:

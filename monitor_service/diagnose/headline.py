@@ -31,6 +31,9 @@ FLAT_BEFORE = 0.5
 CLEAR = 2.0
 """Standard errors from which the reward counts as changed."""
 
+MIN_ROWS = 2 * END_ROWS[0]
+"""Rows with a reward below which nothing is said about its course: both ends need theirs."""
+
 
 def headline(replayed: Replay) -> str:
     """One sentence: how it stands, since when, and what the reward did."""
@@ -58,18 +61,20 @@ def headline(replayed: Replay) -> str:
         count = "1 alarm" if len(earlier) == 1 else f"{len(earlier)} alarms"
         worst = " (critical)" if any(one.worst == "critical" for one in earlier) else ""
         way = f"{count} on the way{worst}, the last resolved at step {last}"
-        return f"Nothing above info at the end; {way}; {reward}"
+        return f"No warning at the end; {way}; {reward}"
     if solved := [one for one in standing if one.verdict.rule == "saturation"]:
         since = solved[0].verdict.since_step
         return (
             f"Saturating since step {since}: most groups without signal are all correct; {reward}"
         )
     change = reward_change(series)
-    if change is None or change[2] == 0:
-        return f"Nothing above info; {reward}"
+    if change is None:
+        return f"No warning, and little to judge by: {reward}"
+    if change[2] == 0:
+        return f"No warning; {reward}"
     if change[2] < 0:
-        return f"No alarm, but the {reward}"
-    return f"Healthy: {reward}; nothing above info"
+        return f"No warning, but the {reward}"
+    return f"Healthy: {reward}; no warning"
 
 
 def collapse(series: Series) -> tuple[int, float] | None:
@@ -79,9 +84,12 @@ def collapse(series: Series) -> tuple[int, float] | None:
 
 
 def reward_change(series: Series) -> tuple[float, float, int] | None:
-    """Mean reward at both ends, and -1, 0 or 1 for fell, no clear change, rose."""
+    """Mean reward at both ends, and -1, 0 or 1 for fell, no clear change, rose.
+
+    None when fewer than `MIN_ROWS` rows hold a reward.
+    """
     values = series.values.get("reward_mean", {})
-    if len(values) < 2:
+    if len(values) < MIN_ROWS:
         return None
     steps = sorted(values)
     most = max((series.weights.get(step, 1) for step in steps), default=1)
@@ -99,10 +107,14 @@ def reward_change(series: Series) -> tuple[float, float, int] | None:
 
 def reward_story(series: Series) -> str:
     """What the reward did, in words."""
+    values = series.values.get("reward_mean", {})
     change = reward_change(series)
     if change is None:
-        return "no reward over steps in this log"
+        rows = "1 row holds" if len(values) == 1 else f"{len(values) or 'no'} rows hold"
+        return f"{rows} a reward" + (f", {MIN_ROWS} are needed" if values else "")
     early, late, sign = change
+    if min(values.values()) == max(values.values()):
+        return f"reward was {number(late)} on every row"
     verb = {1: "rose", -1: "fell", 0: "shows no clear trend:"}[sign]
     return f"reward {verb} {'from ' if sign else ''}{number(early)} to {number(late)}"
 

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from monitor_service.diagnose.figures import (
+from monitor_service.diagnose.log import Log, number, split, whole
+from monitor_service.diagnose.sources import NotALog
+from monitor_service.diagnose.vocabulary import (
     GROUP_KEYS,
     REWARD_KEYS,
     STEP_KEYS,
@@ -20,8 +22,6 @@ from monitor_service.diagnose.figures import (
     is_evaluation,
     normalised,
 )
-from monitor_service.diagnose.log import Log, number, split, whole
-from monitor_service.diagnose.sources import NotALog
 
 LOOK_AHEAD = 200
 
@@ -41,6 +41,9 @@ _ONLY_OF_STEPS = {
     "reward_std",
 }
 """A row with one of these figures is about a step, not about a completion."""
+
+_OF_ANY_TRAINING = ("loss", "learning_rate", "grad_norm", "entropy", "temperature")
+"""A log with no other figures is of supervised training, as far as one can see."""
 
 _LENGTHS = {
     *("response_token_length", "completion_length", "response_length", "completion_tokens"),
@@ -89,7 +92,7 @@ class Intake:
     def finish(self) -> None:
         """No more rows. Raises `NotALog` when none of them held what is needed."""
         self.flush()
-        if not self.log.cells and not self.log.groups:
+        if not self.log.groups and not _is_of_reinforcement_learning(self.log):
             raise NotALog(_nothing_found(self.log))
 
     def flush(self) -> None:
@@ -282,14 +285,26 @@ def _is_all_evaluation(row: Mapping[str, Any]) -> bool:
     return not ours and any(is_evaluation(name) for name in names)
 
 
+def _is_of_reinforcement_learning(log: Log) -> bool:
+    return any(
+        figure_of(key) not in (None, *_OF_ANY_TRAINING)
+        for cells in log.cells.values()
+        for key in cells
+    )
+
+
 def _nothing_found(log: Log) -> str:
-    keys = [*log.unknown, *log.evaluation_keys]
-    found = ", ".join(keys[:8]) or "none"
-    more = " ..." if len(keys) > 8 else ""
+    ours = list({key: None for cells in log.cells.values() for key in cells})
+    keys = [*ours, *log.unknown, *log.evaluation_keys]
+    no_numbers = [f"{key} (never a number)" for key in log.no_numbers if key not in ours]
+    found = ", ".join([*no_numbers, *keys][:8])
+    if not found:
+        return "nothing in it looks like metrics over steps, or like rollouts"
+    more = " ..." if len(keys) + len(no_numbers) > 8 else ""
+    what = "another kind of training" if ours else "no metrics of reinforcement learning"
     return (
-        f"no metrics of reinforcement learning; keys found: {found}{more}; needed: a step and a "
-        "reward (reward, critic/score/mean, mean_reward, ...), or rollouts with a reward and a "
-        "group key"
+        f"{what}; keys found: {found}{more}; needed: a step and a reward (reward, "
+        "critic/score/mean, mean_reward, ...), or rollouts with a reward and a group key"
     )
 
 

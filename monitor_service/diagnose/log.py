@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from monitor_service.diagnose.figures import (
+from monitor_service.diagnose.vocabulary import (
     component_of,
     figure_of,
     is_evaluation,
@@ -106,6 +106,7 @@ class Log:
         groups: step -> group -> rewards of its completions.
         problems: by text.
         unknown: keys that are none of ours, up to `MAX_UNKNOWN_KEYS`.
+        no_numbers: keys of ours that held something else than a number somewhere.
         caveats: what a reader had to assume, as sentences.
         group_share: share of a step's groups that the file holds, when a reader knows.
     """
@@ -121,6 +122,7 @@ class Log:
     groups: dict[int, dict[str, "array[float]"]] = field(default_factory=dict)
     problems: dict[str, Problem] = field(default_factory=dict)
     unknown: dict[str, None] = field(default_factory=dict)
+    no_numbers: dict[str, None] = field(default_factory=dict)
     evaluation_keys: dict[str, None] = field(default_factory=dict)
     caveats: list[str] = field(default_factory=list)
     _step: int | None = None
@@ -188,6 +190,8 @@ def split(row: Mapping[str, Any], log: Log) -> dict[str, float]:
         value = number(raw)
         if value is not None:
             figures[name] = value
+        elif raw not in (None, "") and len(log.no_numbers) < MAX_UNKNOWN_KEYS:
+            log.no_numbers.setdefault(name)
     return figures
 
 

@@ -7,9 +7,15 @@ from monitor_service.diagnose import plots
 from monitor_service.diagnose.numbers import number
 from monitor_service.diagnose.replay import Episode
 from monitor_service.diagnose.report import TITLES, Diagnosis, Skipped
-from monitor_service.diagnose.text import forecast_lines, problem_lines, read_lines
+from monitor_service.diagnose.sentences import ABOUT_ACR, forecast_lines, problem_lines, read_lines
 
 missing = plots.missing
+
+START = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<meta name="generator" content="acr diagnose">'
+)
+"""What every page begins with, and no other file."""
 
 _STYLE = """
 :root { --paper: #ffffff; --ink: #1d2430; --soft: #5b6675; --line: #d8dde5; --grid: #e6e9ee;
@@ -47,7 +53,7 @@ code { font-size: .9em; overflow-wrap: anywhere; }
 def of(judged: Sequence[Diagnosis], skipped: Sequence[Skipped]) -> str:
     """The page on these files. Needs matplotlib; see `missing`."""
     parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        START,
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         f"<title>acr diagnose</title><style>{_STYLE}</style></head><body>",
@@ -128,9 +134,10 @@ def _table(one: Diagnosis) -> str:
         for name, found in one.ranges.items()
     )
     head = "<th>figure</th><th>first</th><th>last</th><th>lowest</th><th>at step</th>"
+    about = f"<p>{escape(ABOUT_ACR)}</p>" if "acr" in one.ranges else ""
     return (
-        f'<h3>Figures</h3><div class="wide"><table><tr>{head}<th>highest</th><th>at step</th>'
-        f"<th>key</th></tr>{rows}</table></div>"
+        f'<h3>Figures</h3>{about}<div class="wide"><table><tr>{head}<th>highest</th>'
+        f"<th>at step</th><th>key</th></tr>{rows}</table></div>"
     )
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from monitor_service.diagnose.figures import STEP_KEYS, component_of, figure_of, normalised
 from monitor_service.diagnose.intake import Intake, Keys
 from monitor_service.diagnose.log import Log
 from monitor_service.diagnose.readers import console, documents, markdown, table
@@ -20,6 +19,7 @@ from monitor_service.diagnose.sources import (
     refuse_binary,
     step_in_name,
 )
+from monitor_service.diagnose.vocabulary import STEP_KEYS, component_of, figure_of, normalised
 
 Reader = Callable[[File, Log, Intake], None]
 

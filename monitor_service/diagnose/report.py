@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from monitor_service.diagnose.figures import FIGURES
 from monitor_service.diagnose.headline import collapse, headline
 from monitor_service.diagnose.log import Log, Problem
 from monitor_service.diagnose.numbers import number
 from monitor_service.diagnose.replay import Episode, Replay, by_urgency
+from monitor_service.diagnose.vocabulary import FIGURES
 
 BASELINE_ROWS = 25
 """Rows that rules need which compare a run with its own start."""
@@ -108,7 +108,7 @@ def diagnosis(log: Log, replayed: Replay) -> Diagnosis:
         ranges={
             name: range_of(values) for name in SHOWN if (values := replayed.series.values.get(name))
         },
-        not_judged=tuple(_not_judged(log, replayed)),
+        not_judged=tuple(_not_judged(replayed)),
         caveats=(*log.caveats, *replayed.series.caveats, *_caveats(log, replayed)),
         problems=tuple(log.problems.values()),
     )
@@ -130,7 +130,7 @@ def range_of(values: Mapping[int, float]) -> Range:
     )
 
 
-def _not_judged(log: Log, replayed: Replay) -> list[str]:
+def _not_judged(replayed: Replay) -> list[str]:
     values = replayed.series.values
     missing = [
         ("reward_mean", "the course of the reward"),
@@ -154,8 +154,8 @@ def _not_judged(log: Log, replayed: Replay) -> list[str]:
         told.append("stalled against saturated: the side of groups without signal is unknown")
     rows = len(replayed.series.steps)
     if rows < BASELINE_ROWS:
-        told.append(f"changes against the run's own start: {rows} steps, {BASELINE_ROWS} needed")
-    del log
+        steps = "1 step" if rows == 1 else f"{rows} steps"
+        told.append(f"changes against the run's own start: {steps}, {BASELINE_ROWS} needed")
     return told
 
 

@@ -14,8 +14,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from monitor_service.diagnose.figures import FIGURES, component_of
 from monitor_service.diagnose.log import Cell, Log
+from monitor_service.diagnose.vocabulary import FIGURES, component_of
 from monitor_service.engine.collapse import REWARD_LIMIT, RewardRange
 
 ASSUMED_GROUPS = 16
@@ -26,6 +26,12 @@ _SHARE_ROUNDING = 6e-5
 
 _ANY_SHARE = 0.01
 """In units of 1/N: with a larger tolerance nearly every share would pass for a multiple."""
+
+_ALWAYS_MEASURED = {"reward_mean", "loss", "grad_norm"}
+"""No trainer leaves these out: where they are never a number, the run was broken from the start."""
+
+SUMMED_KL = "objective/kl"
+"""Key of a KL that TRL's PPO and RLOO sum over the tokens of a completion."""
 
 UPDATE_KL = {
     *("approx_kl", "actor/ppo_kl", "ppo_kl", "policy/approxkl_avg"),
@@ -91,7 +97,9 @@ def series_of(log: Log, reward_range: RewardRange | None) -> Series:
         if not key:
             dead = next((alias for alias in figure.aliases if alias in present), None)
             if dead is not None:
-                series.caveats.append(f"{dead} is never a number in this log")
+                series.caveats.append(f"{dead} is never a finite number in this log")
+                if figure.name in _ALWAYS_MEASURED:
+                    _note_non_finite(log, dead, figure.name, series)
             continue
         series.keys[figure.name] = key
         series.values[figure.name] = _column(log, key, figure.merge)
@@ -137,7 +145,13 @@ def _components(log: Log, present: Mapping[str, bool], series: Series) -> None:
 
 def _signs(series: Series) -> None:
     key = series.keys.get("kl", "")
-    if key in UPDATE_KL:
+    if key == SUMMED_KL:
+        del series.keys["kl"], series.values["kl"]
+        series.caveats.append(
+            f"{key} is a sum over the tokens of a completion: the levels of the KL rules are for a "
+            "mean, so it is not judged"
+        )
+    elif key in UPDATE_KL:
         # The usual estimator of one update's KL can be negative; its size is what matters.
         series.values["kl"] = {step: abs(value) for step, value in series.values["kl"].items()}
         series.caveats.append(
@@ -203,9 +217,9 @@ def _sides(log: Log, series: Series) -> tuple[dict[int, float], dict[int, float]
         values = series.values.get(share) or series.values.get(count, {})
         if values and max(values.values()) > 1:
             values = {
-                step: value / groups[step]
+                step: value / of
                 for step, value in values.items()
-                if groups.get(step, 0) >= value
+                if (of := groups.get(step, 0.0)) > 0 and of >= value
             }
             if not values:
                 key = series.keys.get(share) or series.keys.get(count)
@@ -223,10 +237,14 @@ def _num_groups(log: Log, series: Series, shares: Mapping[int, float]) -> dict[i
     # A multiple would only make the engine's counts larger, its noise smaller: both are safe.
     series.num_groups_known = guess is not None
     series.caveats.append(
-        f"how many groups a row stands for is not in this log; its shares are multiples of "
-        f"1/{guess}, so {guess} or a multiple of it"
-        if guess
-        else f"how many groups a row stands for is not in this log; {ASSUMED_GROUPS} are assumed"
+        "how many groups a row stands for is not in this log; "
+        + (
+            f"{ASSUMED_GROUPS} are assumed"
+            if guess is None
+            else "its shares are 0 or 1 only, so it may be one"
+            if guess == 1
+            else f"its shares are multiples of 1/{guess}, so {guess} or a multiple of it"
+        )
     )
     return dict.fromkeys(shares, guess or ASSUMED_GROUPS)
 

@@ -7,7 +7,9 @@ import codecs
 import glob
 import gzip
 import io
+import os
 import re
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,9 @@ MAX_LINE_CHARACTERS = 1 << 26
 MAX_DOCUMENT_BYTES = 1 << 30
 """JSON documents are held in memory while they are read; JSONL, CSV and text are not."""
 
+STANDARD_INPUT = "-"
+"""The argument that stands for what is piped in."""
+
 _CONTROL_SHARE = 0.1
 """Share of control characters from which text looks binary."""
 
@@ -35,14 +40,13 @@ _HINTS = {
     ".wandb": "a wandb binary log; export the run's history as CSV or JSONL",
     ".safetensors": "model weights",
     ".pt": "a PyTorch checkpoint",
-    ".bin": "a binary file",
 }
 
 Opener = Callable[[Path], IO[bytes]]
 
 
 class Unreadable(Exception):
-    """A file that cannot be read as a log at all; the message says why, and where."""
+    """A file that could be a log and cannot be read; the message says why, and where."""
 
     def __init__(self, text: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(text)
@@ -51,7 +55,7 @@ class Unreadable(Exception):
 
 
 class NotALog(Exception):
-    """A file that could be read, but holds no metrics over steps: a configuration, say."""
+    """A file that holds no metrics over steps: a configuration, weights, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +75,31 @@ class Found:
     error: str | None = None
 
 
+def piped(stream: IO[bytes], folder: Path) -> Found:
+    """Standard input, kept in a folder while it is read: its format is found by looking twice."""
+    path = folder / "stdin"
+    try:
+        with path.open("wb") as copy:
+            shutil.copyfileobj(stream, copy)
+    except OSError as error:
+        return Found(STANDARD_INPUT, (), _reason(error))
+    return Found(STANDARD_INPUT, (Source("standard input", (path,)),))
+
+
 def find(argument: str) -> Found:
     """The logs behind one argument: a file, a folder with all below it, or a glob."""
+    if not argument:
+        return Found(argument, (), "an empty path")
     path = Path(argument)
     try:
         if path.is_dir():
-            files = [one for one in path.rglob("*") if one.is_file() and not _is_hidden(one, path)]
+            files, error = _below(path)
             sources = tuple(_combined(sorted(files)))
-            return Found(argument, sources, None if sources else "the folder holds no files")
+            return Found(argument, sources, error if sources or error else "it holds no files")
         if path.exists() and not path.is_file():
-            return Found(argument, (), "neither a file nor a folder; write a pipe to a file first")
+            return Found(
+                argument, (), f"neither a file nor a folder; {STANDARD_INPUT} reads a pipe"
+            )
         if path.exists():
             return Found(argument, (Source(str(path), (path,)),))
         if glob.has_magic(argument):
@@ -96,8 +115,18 @@ def find(argument: str) -> Found:
     return Found(argument, (), "no such file or folder")
 
 
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
+def _below(folder: Path) -> tuple[list[Path], str | None]:
+    """The files below a folder, without hidden ones and links to folders; and what was not seen."""
+    files: list[Path] = []
+    errors: list[OSError] = []
+    for root, folders, names in os.walk(folder, onerror=errors.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(root, name) for name in names if not name.startswith("."))
+        files += [path for path in paths if path.is_file()]
+    if not errors:
+        return files, None
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return files, f"{errors[0].filename}: {_reason(errors[0])}{more}"
 
 
 def _combined(files: Sequence[Path]) -> Iterator[Source]:
@@ -230,14 +259,14 @@ def encoding(data: bytes) -> str:
 
 
 def refuse_binary(path: Path, head: bytes) -> None:
-    """Raise `Unreadable` for a file that is empty or no text."""
+    """Raise `NotALog` for a file that is empty or no text, such as the weights beside a log."""
     if not head.strip():
-        raise Unreadable("the file is empty")
+        raise NotALog("the file is empty")
     for mark, hint in _HINTS.items():
         if mark in path.name and _is_binary(head):
-            raise Unreadable(f"not text: {hint}")
+            raise NotALog(f"not text: {hint}")
     if _is_binary(head):
-        raise Unreadable("a binary file, in no format that is read here")
+        raise NotALog("a binary file, in no format that is read here")
 
 
 def _is_binary(head: bytes) -> bool:

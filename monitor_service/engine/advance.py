@@ -61,7 +61,7 @@ def advance(
         arming=stance.arming,
         memory=memory,
         holds=held,
-        kill=configured.kill or _kill_by_file(configured, seen, now_s),
+        kill=configured.kill or _kill_heard(configured, seen, now_s),
         command=None if _is_obeyed(configured, seen) else configured.command,
         overrides=tuple(one for one in configured.overrides if one.acts(seen.step + 1, now_s)),
     )
@@ -97,12 +97,12 @@ def _pooled(state: RunState, seen: Observation, groups: Groups) -> RunState:
     return replace(state, reward=reward, mean_reward=groups.mean_reward)
 
 
-def _kill_by_file(settings: Settings, seen: Observation, now_s: float) -> Kill | None:
+def _kill_heard(settings: Settings, seen: Observation, now_s: float) -> Kill | None:
     # A report made before the trainer heard of the newest re-arming must not undo it.
     if seen.killed_after_rearms != settings.rearms:
         return None
     reason = "found next to the trainer"
-    return Kill(actor=KILL_FILE_ACTOR, reason=reason, step=seen.step, at_s=now_s)
+    return seen.kill or Kill(actor=KILL_FILE_ACTOR, reason=reason, step=seen.step, at_s=now_s)
 
 
 def _is_obeyed(settings: Settings, seen: Observation) -> bool:
@@ -241,8 +241,18 @@ def _events(
     if before.command and not now.command:
         text = f"the trainer carries out command {before.command.number}: {before.command.kind}"
         event("command_accepted", text, number=before.command.number, command=before.command.kind)
-    for one in before.overrides:
-        if one not in now.overrides:
-            text = f"override {one.number} returned by itself: {', '.join(one.changes)}"
-            event("override_expired", text, number=one.number, fields=list(one.changes))
-    return tuple(events)
+    return (*events, *expiries(before, now, seen.step))
+
+
+def expiries(before: Settings, now: Settings, step: int) -> tuple[Event, ...]:
+    """An event for each override that is gone since `before`."""
+    return tuple(
+        Event(
+            kind="override_expired",
+            step=step,
+            message=f"override {one.number} returned by itself: {', '.join(one.changes)}",
+            data={"number": one.number, "fields": list(one.changes)},
+        )
+        for one in before.overrides
+        if one not in now.overrides
+    )

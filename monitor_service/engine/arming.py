@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Stage = Literal["off", "armed", "active", "cooldown", "locked"]
+Target = Literal["both", "wrong", "correct"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Entry:
         reward_error: its standard error.
         entropy: pooled entropy, nats per token; None when it is not reported.
         mode: whether injection was applied from then on, or only decided.
+        target: the groups whose rate was watched.
     """
 
     rate: float
@@ -28,6 +30,7 @@ class Entry:
     reward_error: float
     entropy: float | None
     mode: Literal["shadow", "active"]
+    target: Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

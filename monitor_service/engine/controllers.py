@@ -18,7 +18,8 @@ every batch while it is active:
 
 A benefit is p lower, or the mean reward higher, than at the entry by more than one standard error
 of the difference, at an entropy of at least 80 % of the entry's; a change between shadow and
-active is a new entry. Locked ends by a person, or with a resume from a step before it.
+active is a new entry, and a change of what is watched ends the activation. Locked ends by a
+person, or with a resume from a step before it.
 """
 
 import math
@@ -27,8 +28,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
-from monitor_service.engine.arming import DISARMED, Arming, Entry, Stage
-from monitor_service.engine.settings import Settings, Target
+from monitor_service.engine.arming import DISARMED, Arming, Entry, Stage, Target
+from monitor_service.engine.settings import Settings
 from monitor_service.engine.smoothing import Rates, Trend
 
 ENTRY_ERRORS = 1.64
@@ -131,6 +132,10 @@ class Guarded:
     ) -> Arming:
         entry = arming.entry
         assert entry is not None, "an activation remembers its entry"
+        if entry.target != settings.target:
+            # The rate at the entry was of other groups: that says nothing of these.
+            reason = f"target {settings.target} after {entry.target}"
+            return _moved(arming, "armed", signal, reason)
         if rate < settings.exit_threshold:
             reason = f"{rate:.3f} fell below {settings.exit_threshold:g}"
             return _moved(arming, "cooldown", signal, reason)
@@ -185,6 +190,7 @@ def _activated(
         reward_error=signal.reward.standard_error,
         entropy=signal.entropy,
         mode="shadow" if settings.mode == "shadow" else "active",
+        target=settings.target,
     )
     return replace(
         _moved(arming, "active", signal, reason), activations=arming.activations + 1, entry=entry

@@ -83,7 +83,8 @@ class Ledger:
             for prompt in prompts:
                 spent[prompt] = spent.get(prompt, 0) + 1
         return Ledger(
-            injected=decay * self.injected + (1 - decay) * num_injected / num_groups,
+            # In this order a share cannot be rounded above 1, which no report may say.
+            injected=decay * self.injected + (1 - decay) * (num_injected / num_groups),
             weight=decay * self.weight + (1 - decay),
             virtual=decay * self.virtual + (1 - decay) * virtual_mass / num_groups,
             healthy=decay * self.healthy + (1 - decay) * healthy_mass / num_groups,

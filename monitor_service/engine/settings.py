@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from monitor_service.engine.arming import DISARMED, NO_HOLDS, Arming, Holds
+from monitor_service.engine.arming import DISARMED, NO_HOLDS, Arming, Holds, Target
 from monitor_service.engine.collapse import REWARD_LIMIT, RewardRange
 from monitor_service.engine.orders import Command, Kill, Override
 from monitor_service.engine.smoothing import MIN_GROUPS, NOTHING_SEEN, Memory
@@ -25,7 +25,6 @@ ActingMode = Literal["off", "shadow", "active", "locked"]
 ControllerName = Literal["paper", "fixed", "guarded"]
 ProfileName = Literal["paper", "guarded", "observe", "grpo"]
 AcrSource = Literal["batch", "window", "ewma"]
-Target = Literal["both", "wrong", "correct"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +42,8 @@ class Settings:
     profile: ProfileName = "paper"
     """The bundle the run started from, or was last set to."""
     mode: Mode = "active"
-    """off: plain GRPO, nothing is touched. shadow: decided and reported, never applied. active:
-    applied."""
+    """Of injection, not of the knobs below. off: none. shadow: decided and reported, never applied.
+    active: applied."""
     controller: ControllerName = "paper"
     """Which law decides when to inject."""
     threshold: float = 0.5

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from monitor_service.engine.arming import Stage
 from monitor_service.engine.collapse import Matrix
 from monitor_service.engine.health import HEALTH_UNKNOWN, Health
+from monitor_service.engine.orders import Kill
 from monitor_service.engine.settings import AcrSource, Settings
 from monitor_service.engine.smoothing import UNKNOWN, Trend
 
@@ -88,7 +89,9 @@ class Observation:
         settings_lag_steps: steps between the settings applied and the newest possible ones;
             None when the trainer applies none.
         not_applied: knob -> why the trainer ignored it; "settings" -> why it did not follow them.
-        killed_after_rearms: the trainer found its kill file, knowing of so many re-armings.
+        killed_after_rearms: the trainer is killed by what its settings do not say, when it knew of
+            so many re-armings.
+        kill: that kill; None stands for a kill file.
         command: number of the command that the trainer is carrying out.
     """
 
@@ -104,6 +107,7 @@ class Observation:
     components: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     settings_lag_steps: int | None = None
     not_applied: Mapping[str, str] = field(default_factory=dict)
+    kill: Kill | None = None
     killed_after_rearms: int | None = None
     command: int | None = None
 

@@ -107,11 +107,11 @@ def column(log: Log, key: str) -> Mapping[int, float | None]:
     }
 
 
-def acr(*arguments: str | Path) -> Result:
+def acr(*arguments: str | Path, input: str | None = None) -> Result:
     """`acr diagnose` with these arguments, as a terminal without colours would see it."""
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(diagnose)
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+    return CliRunner().invoke(app, [str(one) for one in arguments], input=input)
 
 
 def problems(log: Log) -> dict[str, list[str]]:

@@ -46,6 +46,29 @@ def test_a_folder_is_searched_and_what_is_no_log_is_listed(runs):
     assert ended.stdout.count("config.json") == 2
 
 
+def test_hidden_files_and_links_that_lead_in_circles_are_left_alone(runs):
+    (runs / "good" / "again").symlink_to(runs, target_is_directory=True)
+    (runs / "self").symlink_to("self")
+    (runs / ".cache").mkdir()
+    jsonl(runs / ".cache" / "run.jsonl", rising(30))
+    assert len(json.loads(acr(runs, "--json").stdout)["files"]) == 4
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told_and_stops_no_other(runs):
+    # Nothing is forbidden to root, but 20 names of 250 characters are no path for anyone.
+    here = os.open(runs, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=here)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    ended = acr(runs)
+    assert ended.exit_code == 1
+    assert "File name too long" in ended.stdout
+    assert "Healthy" in ended.stdout
+
+
 def test_a_glob_that_the_shell_left_alone_is_expanded(runs):
     ended = acr(f"{runs}/*/trainer_state.json")
     assert ended.exit_code == 0
@@ -56,10 +79,6 @@ def test_a_glob_that_the_shell_left_alone_is_expanded(runs):
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("empty.jsonl", b"", "the file is empty"),
-        ("blank.log", b"\n \n", "the file is empty"),
-        ("model.bin", bytes(range(256)) * 8, "a binary file"),
-        ("run.tfevents.1", b"\x18\0\0\0\0\0\0\0" * 9, "a TensorBoard event file"),
         ("cut.jsonl", b'{"step": 1, "rew', "no complete row of JSON"),
         ("cut.json", b'[{"step": 1, "rew', "before one complete row"),
         ("half.gz", b"\x1f\x8b\x08\0", "the data break off"),
@@ -75,7 +94,71 @@ def test_a_file_that_cannot_be_read_is_told_and_stops_no_other(runs, name, conte
     assert "Healthy" in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.jsonl", b"", "the file is empty"),
+        ("blank.log", b"\n \n", "the file is empty"),
+        ("model.bin", bytes(range(256)) * 8, "a binary file"),
+        ("model.safetensors", bytes(range(256)) * 8, "model weights"),
+        ("run.tfevents.1", b"\x18\0\0\0\0\0\0\0" * 9, "a TensorBoard event file"),
+    ],
+)
+def test_what_lies_beside_a_log_is_a_failure_only_when_it_is_asked_for(runs, name, content, reason):
+    path = runs / "good" / name
+    path.write_bytes(content)
+    inside = acr(runs / "good")
+    assert inside.exit_code == 0
+    assert "Could not be read" not in inside.stdout
+    assert reason in inside.stdout
+    asked_for = acr(path, runs / "good" / "trainer_state.json")
+    assert asked_for.exit_code == 1
+    assert reason in asked_for.stdout
+    assert "Healthy" in asked_for.stdout
+
+
+def test_many_files_left_out_for_one_reason_are_counted(runs):
+    for number in range(20):
+        (runs / f"config_{number:02}.json").write_text('{"model": "m"}')
+    shown = acr(runs).stdout
+    # 20 here and one in each of the two folders; five are named.
+    assert "and 17 more" in shown
+    assert shown.count("one JSON object without rows over steps") == 1
+    assert len(json.loads(acr(runs, "--json").stdout)["files"]) == 24
+
+
+def test_standard_input_is_read_like_a_file():
+    text = "".join(json.dumps(row) + "\n" for row in rising())
+    ended = acr("-", input=text)
+    assert ended.exit_code == 0
+    assert ended.stdout.startswith("standard input\n  Healthy: reward rose")
+    nothing = acr("-", input="")
+    assert nothing.exit_code == 1
+    assert "the file is empty" in nothing.stdout
+
+
+def test_a_page_never_replaces_a_log(runs):
+    pytest.importorskip("matplotlib")
+    log = runs / "good" / "trainer_state.json"
+    before = log.read_bytes()
+    # What a shell makes of `--html *.json`.
+    ended = acr("--html", log, runs / "bad" / "trainer_state.json")
+    assert ended.exit_code == 2
+    assert log.read_bytes() == before
+    target = runs / "report.html"
+    assert acr(log, "--html", target).exit_code == 0
+    assert acr(log, "--html", target).exit_code == 0
+
+
+def test_lines_are_as_wide_as_the_terminal(runs, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    folder = str(runs)
+    lines = [line for line in acr(runs).stdout.splitlines() if folder not in line]
+    assert max(map(len, lines)) <= 60
+
+
 def test_a_path_that_does_not_exist_is_one_failure(runs):
+    assert "an empty path" in acr("").stdout
     ended = acr(runs / "nowhere", runs / "good")
     assert ended.exit_code == 1
     assert "no such file or folder" in ended.stdout
@@ -117,7 +200,7 @@ def test_json_holds_every_file_and_only_finite_numbers(runs):
     rows = rising(40)
     rows[10]["grad_norm"] = float("nan")
     jsonl(runs / "nan.jsonl", rows)
-    (runs / "empty.log").write_text("")
+    (runs / "cut.jsonl").write_text('{"step": 1, "rew')
     ended = acr(runs, "--json")
     assert ended.exit_code == 1
 
@@ -128,7 +211,7 @@ def test_json_holds_every_file_and_only_finite_numbers(runs):
     assert document["version"] == 1
     files = {file["path"].removeprefix(f"{runs}/"): file for file in document["files"]}
     assert len(files) == 6
-    assert files["empty.log"]["status"] == "unreadable"
+    assert files["cut.jsonl"]["status"] == "unreadable"
     assert files["good/config.json"]["status"] == "not_a_log"
     assert files["nan.jsonl"]["non_finite"] == [{"step": 11, "figures": ["grad_norm"]}]
     bad = files["bad/trainer_state.json"]

@@ -123,7 +123,7 @@ def test_rows_of_two_ranks_in_one_line_are_both_read(tmp_path):
 def test_the_output_of_another_program_is_no_log(tmp_path):
     path = tmp_path / "syslog"
     path.write_text("Nov 20 14:50:01 host cron[1]: (root) CMD (true)\n" * 50)
-    with pytest.raises(NotALog, match="needed: a step and a reward"):
+    with pytest.raises(NotALog, match="nothing in it looks like metrics"):
         read(path)
 
 

@@ -86,7 +86,7 @@ def test_accuracies_of_prompts_become_groups_of_the_size_that_explains_them(tmp_
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"model": "m", "learning_rate": 1e-6}, "without rows over steps; keys: model, learning"),
+        ({"model": "m", "learning_rate": 1e-6}, "one JSON object without rows over steps"),
         ([{"step": 1, "eval_loss": 2.0}], "no metrics of reinforcement learning"),
         ([1, 2, 3], "JSON without rows"),
         ([{"step": 1, "val_acc": 0.1, "lr_now": 3}], "keys found: lr_now, val_acc"),

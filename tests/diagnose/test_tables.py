@@ -74,7 +74,7 @@ def test_nan_and_infinity_are_problems_with_places_and_no_numbers(tmp_path):
 def test_a_key_that_is_never_a_number_is_no_alarm(tmp_path):
     rows = [{**row, "kl": float("nan")} for row in rising(40)]
     one = judged(jsonl(tmp_path / "run.jsonl", rows))
-    assert "kl is never a number in this log" in one.caveats
+    assert "kl is never a finite number in this log" in one.caveats
     assert not one.replay.series.non_finite
 
 
@@ -267,3 +267,25 @@ def test_broken_parquet_is_said_to_be_broken(tmp_path):
     path.write_bytes(b"PAR1" + b"\0" * 100)
     with pytest.raises(Unreadable, match="broken Parquet"):
         read(path)
+
+
+def test_decimal_commas_are_numbers_where_semicolons_part_the_cells(tmp_path):
+    path = tmp_path / "run.csv"
+    rows = [f"{step};0,{step};0,25" for step in range(10, 40)]
+    path.write_text("step;reward;reward_std\n" + "\n".join(rows))
+    log = read(path)
+    assert column(log, "reward")[10] == 0.10
+    assert column(log, "reward")[39] == 0.39
+    assert log.caveats == ["numbers such as 0,5 were read with a decimal comma"]
+
+
+def test_keys_that_hold_no_numbers_are_named(tmp_path):
+    rows = [{"step": step, "reward": "good", "kl": "low"} for step in range(10)]
+    with pytest.raises(NotALog, match=r"keys found: reward \(never a number\), kl \(never a"):
+        read(jsonl(tmp_path / "run.jsonl", rows))
+
+
+def test_a_log_of_supervised_training_is_none_of_reinforcement_learning(tmp_path):
+    rows = [{"step": step, "loss": 2.0, "grad_norm": 1.0, "entropy": 0.5} for step in range(50)]
+    with pytest.raises(NotALog, match=r"another kind of training; keys found: loss, grad_norm"):
+        read(jsonl(tmp_path / "sft.jsonl", rows))

@@ -1,8 +1,11 @@
 """From a log to a headline, verdicts, and what could not be judged."""
 
+import math
+
 import pytest
 
 from monitor_service.diagnose.headline import reward_change
+from monitor_service.diagnose.sentences import advice_of, forecast_lines
 from monitor_service.diagnose.series import Series, groups_behind
 from monitor_service.engine.collapse import RewardRange
 from tests.diagnose.samples import collapsing, jsonl, judged, rising, rollouts
@@ -12,7 +15,7 @@ def test_a_healthy_run_is_called_healthy_with_its_reward(tmp_path):
     one = judged(jsonl(tmp_path / "run.jsonl", rising()))
     assert one.worst is None
     assert one.headline.startswith("Healthy: reward rose from 0.2")
-    assert one.headline.endswith("nothing above info")
+    assert one.headline.endswith("; no warning")
 
 
 def test_a_collapse_is_dated_by_the_first_step_of_the_final_reward(tmp_path):
@@ -33,6 +36,49 @@ def test_a_run_that_was_never_better_has_not_collapsed(tmp_path):
     assert "Collapsed" not in one.headline
 
 
+def test_few_rows_are_not_called_healthy(tmp_path):
+    few = judged(jsonl(tmp_path / "few.jsonl", rising(120)[::40]))
+    assert few.headline == "No warning, and little to judge by: 3 rows hold a reward, 10 are needed"
+    one = judged(jsonl(tmp_path / "one.jsonl", rising(1)))
+    assert one.headline.endswith("1 row holds a reward, 10 are needed")
+
+
+def test_a_run_that_is_nan_from_its_first_step_is_no_healthy_one(tmp_path):
+    rows = [{**row, "reward": math.nan, "loss": math.nan} for row in rising(40)]
+    one = judged(jsonl(tmp_path / "run.jsonl", rows))
+    assert one.worst == "critical"
+    assert one.replay.series.non_finite[1] == ("reward_mean", "loss")
+
+
+def test_a_constant_reward_is_named(tmp_path):
+    rows = [{**row, "reward": 0.5} for row in rising(40)]
+    assert "reward was 0.5 on every row" in judged(jsonl(tmp_path / "run.jsonl", rows)).headline
+
+
+def test_a_kl_that_is_summed_over_tokens_is_not_judged_by_levels_of_a_mean(tmp_path):
+    rows = [
+        {"objective/kl": 15.0, "objective/scores": step / 100, "policy/clipfrac_avg": 0.1}
+        for step in range(100)
+    ]
+    one = judged(jsonl(tmp_path / "ppo.jsonl", rows))
+    assert one.worst is None
+    assert "kl" not in one.ranges
+    assert any("sum over the tokens" in caveat for caveat in one.caveats)
+    assert any("KL" in told for told in one.not_judged)
+
+
+def test_counts_of_groups_without_a_total_are_left_out(tmp_path):
+    rows = [{"step": step, "reward": 0.5, "solve_all": 3 * (step % 2)} for step in range(1, 31)]
+    one = judged(jsonl(tmp_path / "run.jsonl", rows))
+    assert "solve_all counts groups, but not out of how many; not used" in one.caveats
+
+
+def test_a_forecast_begins_with_what_it_holds_for(tmp_path):
+    one = judged(jsonl(tmp_path / "run.jsonl", rising()))
+    (line,) = forecast_lines(one)
+    assert line.startswith("only if this run is like those of the paper (MATH-500")
+
+
 def test_an_alarm_that_was_resolved_is_told_with_both_steps(tmp_path):
     rows = rising(120)
     for row in rows[39:60]:
@@ -44,7 +90,7 @@ def test_an_alarm_that_was_resolved_is_told_with_both_steps(tmp_path):
     assert 40 <= resolved[0].verdict.since_step <= 45
     assert 60 < (resolved[0].resolved or 0) < 100
     assert not [episode for episode in one.standing if episode.verdict.severity != "info"]
-    assert one.headline.startswith("Nothing above info at the end; ")
+    assert one.headline.startswith("No warning at the end; ")
 
 
 def test_a_share_without_sides_leaves_them_unknown(tmp_path):
@@ -170,3 +216,17 @@ def test_the_number_of_groups_is_found_in_their_shares(num_groups):
     assert groups_behind(shares) == num_groups
     # Logs with four decimals say as much.
     assert groups_behind([round(share, 4) for share in shares]) == num_groups
+
+
+def test_advice_that_two_verdicts_share_is_given_once(tmp_path):
+    rows = [
+        {**row, "reward": 0.2, "acr": 0.75, "acr_wrong": 0.75, "acr_correct": 0.0}
+        for row in rising(120)
+    ]
+    one = judged(jsonl(tmp_path / "run.jsonl", rows))
+    first, second = (episode.verdict for episode in one.standing)
+    assert (first.rule, second.rule) == ("stall", "acr_100")
+    told = advice_of([first, second])
+    assert told[0] == first.advice
+    assert told[1].endswith("all-correct. For the rest see stall.")
+    assert len(told[1]) < len(second.advice) - 200

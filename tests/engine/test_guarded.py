@@ -19,7 +19,15 @@ from monitor_service.engine.state import Observation, RunState
 
 # Enters where p - se > .3, leaves below .2; 50 steps active, 25 of cooldown.
 GUARDED = from_profile("guarded", {})
-ENTRY = Entry(rate=0.5, rate_error=0.06, reward=0.3, reward_error=0.04, entropy=1.0, mode="active")
+ENTRY = Entry(
+    rate=0.5,
+    rate_error=0.06,
+    reward=0.3,
+    reward_error=0.04,
+    entropy=1.0,
+    mode="active",
+    target="wrong",
+)
 
 
 def pooled(wrong: float, *, correct: float = 0.0, num_effective: float = 100.0) -> Rates:
@@ -102,9 +110,8 @@ def test_an_activation_remembers_how_the_run_stood():
     assert arming.entry is not None
     assert arming.entry.rate_error == math.sqrt(0.5 * 0.5 / 100)
     assert arming.entry.reward_error == pytest.approx(0.03)
-    assert replace(arming.entry, reward_error=0.03) == Entry(
-        rate=0.5, rate_error=0.05, reward=0.25, reward_error=0.03, entropy=2.0, mode="active"
-    )
+    expected = replace(ENTRY, rate_error=0.05, reward=0.25, reward_error=0.03, entropy=2.0)
+    assert replace(arming.entry, reward_error=0.03) == expected
 
 
 def test_off_arms_and_becomes_active_within_one_step_when_collapse_is_there_already():
@@ -117,6 +124,19 @@ def test_off_arms_and_becomes_active_within_one_step_when_collapse_is_there_alre
 def test_only_the_groups_that_may_be_injected_are_watched(target, stage):
     seen = signal(pooled(0.1, correct=0.5))
     assert stage_after(at("armed"), seen, target=target) == stage
+
+
+@pytest.mark.parametrize(
+    ("correct", "stage", "activations"),
+    # 1.64 * sqrt(.25 * .75 / 100) = .071: .25 is above the exit, and would not have entered.
+    [(0.25, "armed", 1), (0.6, "active", 2)],
+)
+def test_what_is_watched_from_now_on_has_to_enter_by_itself(correct, stage, activations):
+    # At the limit: with the rate of other groups at the entry, .5 -> .25 would be a benefit.
+    seen = signal(pooled(0.1, correct=correct))
+    arming = moved(at("active", steps=49), seen, target="correct")
+    assert (arming.stage, arming.steps, arming.activations) == (stage, 0, activations)
+    assert arming.entry is None or (arming.entry.rate, arming.entry.target) == (correct, "correct")
 
 
 @pytest.mark.parametrize(("rate", "stage"), [(0.21, "active"), (0.2, "active"), (0.19, "cooldown")])

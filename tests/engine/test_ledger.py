@@ -34,6 +34,12 @@ def test_a_fresh_account_allows_of_a_batch_its_share():
     assert (NOTHING_INJECTED.mass_fraction, NOTHING_INJECTED.group_fraction) == (0, 0)
 
 
+@pytest.mark.parametrize("num_groups", [11, 43, 53])
+def test_rounding_takes_no_share_above_1(num_groups):
+    # With decay = 2^(-11/64), (1 - decay) * 11 / 11 is one unit in the last place above 1 - decay.
+    assert booked(NOTHING_INJECTED, num_groups, num_groups, 0.0, 1.0).group_fraction == 1
+
+
 @pytest.mark.parametrize(("fraction", "num_groups", "left"), [(0.29, 100, 29), (0.57, 100, 57)])
 def test_float_noise_costs_no_group_its_injection(fraction, num_groups, left):
     # .29 * 100 is 28.999999999999996.

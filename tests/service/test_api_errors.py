@@ -191,6 +191,15 @@ def test_a_bad_change_is_422_and_names_the_field(client, untouched, changes, fie
     assert found["field"] == field
 
 
+def test_a_field_of_any_length_is_not_repeated_at_length(client, untouched):
+    for reply in (
+        client.post(f"{untouched}/kill", json={"k" * 100_000: 1}),
+        client.patch(f"{untouched}/settings", json={"k" * 100_000: 1, "reason": "why"}),
+    ):
+        assert refused(reply, 422)["field"] == "k" * 200 + "..."
+        assert len(reply.content) < 4000
+
+
 @pytest.mark.parametrize("match", ["3", '"3"', '"r1", "r2"', 'W/"x"', "", '"r' + "9" * 19 + '"'])
 def test_a_bad_if_match_is_422(client, untouched, match):
     found = refused(

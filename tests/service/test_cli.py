@@ -6,9 +6,10 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -166,12 +167,12 @@ def test_an_unknown_run_is_named_with_status_1_and_how_to_find_others(acr, argum
     assert ended.err == "acr: no run 'nobody'; create it first (`acr runs` lists them)\n"
 
 
-@pytest.mark.parametrize("run", ["a/b", "a?b", "a#b", "[/]"])
+@pytest.mark.parametrize("run", ["", "a b", "../runs", "a?b", "a#b", "[/]", "x" * 129])
 @pytest.mark.parametrize("command", ["show", "kill"])
-def test_what_cannot_be_an_id_is_named_with_status_1(acr, run, command):
+def test_what_cannot_be_the_id_of_a_run_is_wrong_usage(acr, run, command):
     ended = acr(command, run)
-    assert (ended.status, ended.out) == (1, "")
-    assert ended.err.startswith("acr: ")
+    assert (ended.status, ended.out) == (2, "")
+    assert "id: 1 to 128 of letters" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -227,8 +228,8 @@ class Page(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web_page() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+def web_page(page: type[BaseHTTPRequestHandler] = Page) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -244,6 +245,30 @@ def test_what_is_no_monitor_is_not_taken_for_one(acr, arguments, status):
         ended = acr(*arguments, "--url", address)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err == f"acr: what answers at {address} is not a monitor (status {status})\n"
+
+
+class Older(Page):
+    """A monitor of a version whose runs had other fields, and no diagnosis."""
+
+    ANSWERS: ClassVar[Mapping[str, tuple[int, bytes]]] = {
+        "/healthz": (200, b'{"status": "ok", "version": "0.0.9"}'),
+        "/v1/runs": (200, b'{"runs": [{"name": "demo"}]}'),
+    }
+
+    def do_GET(self) -> None:
+        missing = b'{"type": "about:blank", "title": "Not Found", "status": 404, "detail": "no"}'
+        status, body = self.ANSWERS.get(self.path, (404, missing))
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.mark.parametrize("arguments", [("runs",), ("show", "demo")])
+def test_a_monitor_of_another_version_is_named_as_such(acr, arguments):
+    with web_page(Older) as address:
+        ended = acr(*arguments, "--url", address)
+    assert (ended.status, ended.out) == (1, "")
+    assert f"the monitor is acr 0.0.9, this is acr {__version__}: use one version" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_healthy_run_fits_in_a_dozen_lines(acr, created):
         "active: injected 1 group (K 4, |A| up to 0.62) at the newest step; "
         "2 all-wrong and 0 all-correct so far"
     )
-    assert found["groups"] == "12 has signal, 3 held, 1 injected"
+    assert found["groups"] == "12 with a signal, 3 held, 1 injected"
     assert found["loop"] == "version 2 (active) was applied at step 2; the newest is 3"
     assert found["settings"] == "profile paper, revision 1, as the profile has them"
 
@@ -102,17 +102,17 @@ def test_a_fixed_threshold_is_said_to_be_fixed(shown, created):
 
 
 def test_the_guarded_controller_says_where_it_stands_and_why(acr, shown, created):
-    # 16 groups a step: off before 64, then armed; active since 0.75 - 0.055 is above 0.3.
+    # 16 groups a step: off before 64, then armed; active since 0.75 - 1.64 x 0.055 is above 0.3.
     assert shown(created("guarded", stuck(3)))["controller"] == (
         "guarded: off; 48 of the 64 groups it needs were seen"
     )
     assert shown(created("guarded", stuck(4)))["controller"] == (
         "guarded: active since step 5, 0 of at most 50 steps "
-        "it began when 0.750 - 0.055 is above 0.3"
+        "it began when 0.750 less 1.64 x 0.055 is above 0.3"
     )
     assert shown(created("guarded", stuck(4), threshold=0.8))["controller"] == (
         "guarded: armed since step 5: enough groups were seen; active when the pooled rate of "
-        "all-wrong groups, less its standard error, is above 0.8"
+        "all-wrong groups, less 1.64 standard errors, is above 0.8"
     )
     limited = created("guarded", stuck(6), max_active_steps=2, benefit_check=False)
     assert shown(limited)["controller"] == (
@@ -158,12 +158,14 @@ def test_shadow_says_what_would_have_been_injected(shown, created):
     shadow = {"injected_wrong": 2, "num_virtual": 5, "advantage_abs_max": 0.5}
     shadow |= {"effective_acr": 0.625}
     done = applied(1, mode="shadow", effective_acr=0.75, shadow=shadow)
+    done |= {"decisions": {"has_signal": 14, "injected": 2}}
     found = shown(created("observe", stuck(1, applied=done)))
     assert found["mode"] == (
         "shadow, nothing is touched; injected would be 2 groups (K 5, |A| up to 0.50) at the "
         "newest step; 2 all-wrong and 0 all-correct so far"
     )
     assert "effective 0.75 shadow injects nothing; it would be 0.62" in found["ACR"]
+    assert found["groups"] == "14 with a signal, 2 would be injected"
 
 
 def test_off_is_plain_grpo(shown, created):

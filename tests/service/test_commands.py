@@ -56,6 +56,9 @@ def test_a_new_attempt_does_not_inherit_a_command_and_its_numbers_go_on(client, 
     assert again.json()["settings"]["command"] is None
     (event,) = events_of(client, run_id, "resumed")
     assert event["data"]["command_dropped"]["kind"] == "stop"
+    assert event["message"] == (
+        "attempt 2 continues after step 0; command 1, stop, was for the one before"
+    )
     after = settings_after(ordered(client, run_id, "commands", command="save"))
     assert after["command"]["number"] == 2
 

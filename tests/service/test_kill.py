@@ -36,6 +36,23 @@ def test_a_kill_needs_no_reason_and_says_when_and_by_whom(client, run_id):
     assert is_dead(client, run_id)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("x" * 501, "x" * 500), (" \n", "no reason given"), (" log\n", "log")],
+    ids=["too long", "blank", "padded"],
+)
+def test_no_wording_of_a_reason_keeps_a_run_from_being_killed(client, run_id, given, kept):
+    kill = settings_after(ordered(client, run_id, "kill", reason=given))["kill"]
+    assert kill["reason"] == kept
+    assert is_dead(client, run_id)
+
+
+@pytest.mark.parametrize("reason", [7, ["x"]])
+def test_a_reason_of_a_kill_that_is_no_text_is_refused(client, run_id, untouched, reason):
+    found = refused(ordered(client, run_id, "kill", reason=reason), 422)
+    assert found["field"] == "reason"
+
+
 def test_a_kill_takes_overrides_and_knobs_away_too(client, run_id):
     settings_after(patched(client, run_id, beta=0.1))
     ends = {"expires_in_steps": 9, "expires_in_s": 60}

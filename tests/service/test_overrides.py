@@ -159,7 +159,7 @@ def test_an_override_that_is_not_there_cannot_be_ended(client, run_id, number):
 def test_a_reason_that_is_no_short_text_is_refused_where_none_is_needed_too(
     client, run_id, untouched, reason
 ):
-    for order in ("overrides/1/end", "kill", "commands"):
+    for order in ("overrides/1/end", "commands"):
         content = {"command": "save"} if order == "commands" else {}
         found = refused(ordered(client, run_id, order, reason=reason, **content), 422)
         assert found["field"] == "reason"
@@ -230,6 +230,13 @@ async def test_an_override_that_is_over_leaves_its_place_to_a_new_one(monitor, c
     )
     view = await monitor.control.override(run_id, again)
     assert [override.number for override in view.settings.overrides] == [2]
+    added, expired, newer = [
+        view.event for view in reversed((await monitor.events(run_id, 3)).events)
+    ]
+    assert [event.kind for event in (added, expired, newer)] == [
+        *("override_added", "override_expired", "override_added"),
+    ]
+    assert expired.data == {"number": 1, "fields": ["mode"]}
 
 
 async def test_a_resumed_run_keeps_its_override_for_the_steps_it_had_left(monitor):

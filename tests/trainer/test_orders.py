@@ -98,6 +98,21 @@ def test_a_person_rearms_what_a_file_killed_and_the_file_kills_again(tmp_path: P
     assert turn(WRONG, MIXED).mode == "active"
 
 
+def test_a_kill_outlives_the_data_of_the_monitor() -> None:
+    turn = Turn(paper())
+    turn.monitor.order(lambda state: killed(state, actor="ana", reason="reward hacked", now_s=0))
+    assert turn(WRONG, MIXED).mode == "locked"
+    # A monitor without its data takes the run for a new one, of another session.
+    lost = RunState(settings=replace(paper(), session="another life", through_step=1), step=1)
+    turn.monitor.order(lambda _: lost)
+    assert turn(WRONG, MIXED).mode == "locked"
+    kill = turn.monitor._state.settings.kill
+    assert kill is not None
+    assert (kill.actor, kill.reason) == ("ana", "reward hacked")
+    turn.monitor.order(rearmed)
+    assert turn(WRONG, MIXED).mode == "active"
+
+
 def test_a_kill_file_that_cannot_be_looked_for_means_no_intervention(tmp_path: Path) -> None:
     turn = Turn(paper(), kill_file=Path(tmp_path, "x" * 300))  # ENAMETOOLONG
     assert not turn(WRONG, MIXED).is_rewritten.any()

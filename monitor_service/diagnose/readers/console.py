@@ -7,10 +7,10 @@ does. Without one, rows are numbered.
 import re
 from dataclasses import dataclass, field
 
-from monitor_service.diagnose.figures import STEP_KEYS, figure_of, normalised
 from monitor_service.diagnose.intake import Intake
 from monitor_service.diagnose.log import Log, number, whole
 from monitor_service.diagnose.sources import File
+from monitor_service.diagnose.vocabulary import STEP_KEYS, figure_of, normalised
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07")
 _DICT = re.compile(r"\{\s*['\"][^{}]{1,20000}\}")
@@ -68,7 +68,7 @@ def read(file: File, log: Log, intake: Intake) -> None:
         log.step_key = "the row"
         log.caveats.append(
             "the output names no steps: rows are numbered 1, 2, ...; with logging every n steps a "
-            "row stands for n"
+            "row stands for n, and with n processes that print unmarked n rows stand for one"
         )
     elif printed.num_by_bar:
         log.step_key = "the progress bar"

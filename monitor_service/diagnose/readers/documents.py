@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from monitor_service.diagnose.figures import STEP_KEYS, figure_of, normalised
 from monitor_service.diagnose.intake import Intake
 from monitor_service.diagnose.log import Log, number, whole
 from monitor_service.diagnose.sources import File, NotALog, Unreadable
+from monitor_service.diagnose.vocabulary import STEP_KEYS, figure_of, normalised
 
 _LISTS = (
     "log_history",
@@ -161,8 +161,7 @@ def _single(document: Mapping[str, Any], intake: Intake) -> None:
         intake.take(document)
         intake.finish()
         return
-    keys = ", ".join(list(document)[:4])
-    raise NotALog(f"one JSON object without rows over steps; keys: {keys}, ...")
+    raise NotALog("one JSON object without rows over steps")
 
 
 def _broken(

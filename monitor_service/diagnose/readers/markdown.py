@@ -5,11 +5,11 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from monitor_service.diagnose.figures import GROUP_KEYS, STEP_KEYS, first_of, normalised
 from monitor_service.diagnose.intake import Intake
 from monitor_service.diagnose.log import Log, number
 from monitor_service.diagnose.readers.table import pipe_cells
 from monitor_service.diagnose.sources import File
+from monitor_service.diagnose.vocabulary import GROUP_KEYS, STEP_KEYS, first_of, normalised
 
 STEP_HEADING = re.compile(
     r"^#{1,6}\s.*?\b(?:step|iteration|batch)\b\D{0,10}(?P<step>\d{1,15})", re.I

@@ -20,6 +20,9 @@ _MAX_CELL_CHARACTERS = 1 << 27
 
 _DELIMITERS = ",\t;"
 
+_DECIMAL_COMMA = re.compile(r"^[-+]?\d*,\d+(?:[eE][-+]?\d+)?$")
+_COMMAS = "numbers such as 0,5 were read with a decimal comma"
+
 
 def read_jsonl(file: File, log: Log, intake: Intake) -> None:
     """One JSON object a line."""
@@ -87,11 +90,24 @@ def read_csv(file: File, log: Log, intake: Intake) -> None:
             if len(cells) < len(header):
                 log.problem("a line with fewer cells than the header", log.place(position))
             row = {name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()}
+            if delimiter == ";" and (commas := _with_points(row)):
+                row |= commas
+                if _COMMAS not in log.caveats:
+                    log.caveats.append(_COMMAS)
             intake.take(row, position)
     except csv.Error as error:
         log.problem(f"the table breaks off: {error}", log.place(position))
     _say_cut(file, log)
     intake.finish()
+
+
+def _with_points(row: dict[str, str]) -> dict[str, str]:
+    """The cells with a decimal comma, with a point instead."""
+    return {
+        name: cell.replace(",", ".")
+        for name, cell in row.items()
+        if _DECIMAL_COMMA.match(cell.strip())
+    }
 
 
 class _Tables(HTMLParser):
