@@ -11,7 +11,7 @@ from monitor_service.engine.advance import advance
 from monitor_service.engine.changes import resumed
 from monitor_service.engine.events import Event
 from monitor_service.engine.forecast import FinishedRun, forecast
-from monitor_service.engine.health import told
+from monitor_service.engine.health.alarms import told
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState

@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from monitor_service.engine.events import Event
 from monitor_service.engine.forecast import Forecast
-from monitor_service.engine.health import Verdict
+from monitor_service.engine.health.alarms import Verdict
 from monitor_service.engine.settings import ActingMode, Settings
 from monitor_service.engine.state import Counters, StepFigures
 from monitor_service.wire import Applied, Component, Knob, Name, Rate, Scalars, StepNumber

@@ -1,6 +1,6 @@
 """A stored run, as people and trainers see it."""
 
-from monitor_service.engine.health import Verdict, silence
+from monitor_service.engine.health.alarms import Verdict, silence
 from monitor_service.engine.settings import KNOBS, Settings
 from monitor_service.errors import RunNotFound
 from monitor_service.resources import Requested, Run

@@ -9,8 +9,8 @@ import pytest
 from monitor_service.__about__ import __version__
 from monitor_service.api.errors import STATUS, problem_type
 from monitor_service.engine.events import KINDS
+from monitor_service.engine.health.rules import RULES
 from monitor_service.engine.profiles import PROFILES
-from monitor_service.engine.rules import RULES
 from monitor_service.engine.settings import TUNABLE, Settings
 from monitor_service.engine.virtual import STRATEGIES
 from monitor_service.exposition import METRIC_NAMES

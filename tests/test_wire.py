@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor_service.engine.advance import advance
+from monitor_service.engine.health.vitals import Vitals
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
-from monitor_service.engine.vitals import Vitals
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
 from monitor_service.resources import CommandRequest, EndOfRun, OverrideRequest, ResultRequest
 from monitor_service.wire import (

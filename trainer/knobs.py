@@ -18,27 +18,14 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from monitor_service.engine.settings import KNOBS
 from trainer import loss_mask
 from trainer.places import FAILURES, Number, attribute, head_temperatures, item
 from trainer.schedule import LearningRateScale
 
 Value = float | bool | None
-
-KNOBS: Mapping[str, str] = MappingProxyType(
-    {
-        "epsilon_low": "How far below 1 the probability ratio may fall before it is clipped",
-        "epsilon_high": "How far above 1 the probability ratio may rise before it is clipped",
-        "beta": "Weight of the KL divergence from the reference model in the loss",
-        "entropy_coef": "Weight of the entropy bonus in the loss",
-        "temperature": "Temperature that completions are sampled and scored at",
-        "learning_rate_scale": "Factor on the run's own learning rate schedule",
-        "loss_mask": "Whether groups without a signal leave the loss",
-    }
-)
-"""Name of each knob -> what it sets."""
 
 _CLIPPED_ON_BOTH_SIDES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 _FROZEN_LOSSES = ("liger_grpo_loss", "liger_loss")

@@ -19,7 +19,7 @@ from benchmarks.control.laws import LAWS, OBSERVE, Law
 from benchmarks.control.scenarios import SCENARIOS, Scenario, Truth, truth
 from benchmarks.control.simulate import Path, Steps, Trial
 from monitor_service.engine.collapse import Matrix
-from monitor_service.engine.trends import WINDOW
+from monitor_service.engine.health.trends import WINDOW
 
 ENTRY = OBSERVE.settings.threshold
 """The all-wrong share from which the guarded controller is meant to act."""

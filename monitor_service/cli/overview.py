@@ -20,7 +20,7 @@ from monitor_service.cli.terminal import (
     wrapped,
 )
 from monitor_service.diagnose.sentences import advice_of
-from monitor_service.engine.health import Verdict
+from monitor_service.engine.health.alarms import Verdict
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import KNOBS, TUNABLE, Settings
 from monitor_service.resources import Change, Diagnosis, Requested, Run, StepRecord

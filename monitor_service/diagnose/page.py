@@ -7,7 +7,13 @@ from monitor_service.diagnose import plots
 from monitor_service.diagnose.numbers import number
 from monitor_service.diagnose.replay import Episode
 from monitor_service.diagnose.report import TITLES, Diagnosis, Skipped
-from monitor_service.diagnose.sentences import ABOUT_ACR, forecast_lines, problem_lines, read_lines
+from monitor_service.diagnose.sentences import (
+    ABOUT_ACR,
+    forecast_lines,
+    printable,
+    problem_lines,
+    read_lines,
+)
 
 missing = plots.missing
 
@@ -69,7 +75,7 @@ def of(judged: Sequence[Diagnosis], skipped: Sequence[Skipped]) -> str:
 
 def _contents(judged: Sequence[Diagnosis]) -> str:
     rows = "".join(
-        f'<li>{_badge(one.worst)} <a href="#log-{index}">{escape(one.path)}</a><br>'
+        f'<li>{_badge(one.worst)} <a href="#log-{index}">{escape(printable(one.path))}</a><br>'
         f"{escape(one.headline)}</li>"
         for index, one in enumerate(judged)
     )
@@ -82,7 +88,7 @@ def _badge(severity: str | None) -> str:
 
 def _section(index: int, one: Diagnosis) -> str:
     parts = [
-        f'<section id="log-{index}"><h2>{escape(one.path)}</h2>',
+        f'<section id="log-{index}"><h2>{escape(printable(one.path))}</h2>',
         f'<p class="headline {one.worst or "ok"}">{escape(one.headline)}</p>',
     ]
     if one.standing:
@@ -150,7 +156,7 @@ def _skipped(skipped: Sequence[Skipped]) -> str:
     titles = {"unreadable": "Could not be read", "not_a_log": "Not a log"}
     parts = []
     for status, title in titles.items():
-        lines = [f"{one.place}: {one.reason}" for one in skipped if one.status == status]
+        lines = [f"{printable(one.place)}: {one.reason}" for one in skipped if one.status == status]
         parts.append(_list(title, lines))
     text = "".join(parts)
     return f"<section>{text}</section>" if text else ""

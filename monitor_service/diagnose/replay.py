@@ -10,9 +10,9 @@ from monitor_service.diagnose.log import Log
 from monitor_service.diagnose.series import Collapse, Series, seen_range, series_of
 from monitor_service.engine.collapse import Groups, Outcome, RewardRange, judge, matrix
 from monitor_service.engine.forecast import NOTHING_YET, FirstHundred, Forecast, forecast
-from monitor_service.engine.health import Health, Verdict, examine
+from monitor_service.engine.health.alarms import Health, Verdict, examine
+from monitor_service.engine.health.vitals import Vitals
 from monitor_service.engine.smoothing import NOTHING_SEEN, Rates
-from monitor_service.engine.vitals import Vitals
 
 SEVERITIES = ("info", "warning", "critical")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from monitor_service.diagnose.report import Diagnosis
 from monitor_service.engine.forecast import MIN_STEPS
-from monitor_service.engine.health import Verdict
+from monitor_service.engine.health.alarms import Verdict
 
 ABOUT_ACR = (
     "ACR: the share of groups in which every completion got the same reward, so that nothing is "

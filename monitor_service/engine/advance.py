@@ -15,7 +15,7 @@ from monitor_service.engine.arming import Holds
 from monitor_service.engine.collapse import REWARD_LIMIT, Groups, Outcome, RewardRange, judge
 from monitor_service.engine.controllers import CONTROLLERS, Signal, Stance
 from monitor_service.engine.events import Event
-from monitor_service.engine.health import SILENCE_RULE, Health, Vitals, examine, holds
+from monitor_service.engine.health.alarms import SILENCE_RULE, Health, Vitals, examine, holds
 from monitor_service.engine.orders import Kill
 from monitor_service.engine.plan import decision_acr, is_triggered
 from monitor_service.engine.settings import AcrSource, Settings

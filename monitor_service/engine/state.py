@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from monitor_service.engine.arming import Stage
 from monitor_service.engine.collapse import Matrix
-from monitor_service.engine.health import HEALTH_UNKNOWN, Health
+from monitor_service.engine.health.alarms import HEALTH_UNKNOWN, Health
 from monitor_service.engine.orders import Kill
 from monitor_service.engine.settings import AcrSource, Settings
 from monitor_service.engine.smoothing import UNKNOWN, Trend

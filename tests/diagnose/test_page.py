@@ -114,3 +114,10 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
 def test_a_page_that_cannot_be_written_is_wrong_usage(tmp_path):
     path = jsonl(tmp_path / "run.jsonl", rising(30))
     assert acr(path, "--html", tmp_path / "no" / "such" / "folder.html").exit_code == 2
+
+
+def test_control_characters_in_a_name_do_not_reach_the_page(tmp_path):
+    path = jsonl(tmp_path / "run\x1b[31m.jsonl", rising(30))
+    target = tmp_path / "report.html"
+    assert acr(path, tmp_path / "run\x07nowhere", "--html", target).exit_code == 1
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", target.read_text())

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor_service.engine.health import (
+from monitor_service.engine.health.alarms import (
     HEALTH_UNKNOWN,
     Health,
     Vitals,
     examine,
     silence,
 )
-from monitor_service.engine.rules import RULE
+from monitor_service.engine.health.rules import RULE
 from monitor_service.engine.smoothing import Rates
 from tests.engine.vitals import any_vitals, collapsed, examined, names, steady, verdict
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from monitor_service.engine.health import (
+from monitor_service.engine.health.alarms import (
     HEALTH_UNKNOWN,
     Holds,
     Vitals,

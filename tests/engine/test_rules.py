@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor_service.engine.figures import Seen
 from monitor_service.engine.forecast import NOTHING_YET
-from monitor_service.engine.rules import RULE, RULES
-from monitor_service.engine.smoothing import Rates
-from monitor_service.engine.trends import (
+from monitor_service.engine.health.figures import Seen
+from monitor_service.engine.health.rules import RULE, RULES
+from monitor_service.engine.health.trends import (
     CONSTANT_STEPS,
     LIMIT,
     MAX_COMPONENTS,
@@ -27,8 +26,9 @@ from monitor_service.engine.trends import (
     measured,
     median,
 )
-from monitor_service.engine.vitals import Vitals
-from monitor_service.engine.words import WORDS
+from monitor_service.engine.health.vitals import Vitals
+from monitor_service.engine.health.words import WORDS
+from monitor_service.engine.smoothing import Rates
 
 DOCS = Path(__file__).parents[2] / "docs" / "health.md"
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from monitor_service.engine.events import Event
-from monitor_service.engine.health import (
+from monitor_service.engine.health.alarms import (
     HEALTH_UNKNOWN,
     Health,
     Verdict,

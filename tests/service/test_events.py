@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import redis
 
-from monitor_service.engine import health
+from monitor_service.engine.health import alarms as health
 from monitor_service.engine.events import KINDS
-from monitor_service.engine.rules import RULES
+from monitor_service.engine.health.rules import RULES
 from monitor_service.store.keys import RunKeys
 from tests.servers import everything
 from tests.service.orders import (

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor_service.engine import health
-from monitor_service.engine.rules import RULES, Rule
+from monitor_service.engine.health import alarms as health
+from monitor_service.engine.health.rules import RULES, Rule
 from monitor_service.exposition import render
 from monitor_service.monitor import Monitor
 from monitor_service.store.redis import RedisStore

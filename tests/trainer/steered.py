@@ -16,6 +16,17 @@ from trainer.loss_mask import EmptyMicroBatches
 OUTCOMES = ["right", "mixed", "wrong", "mixed"]
 
 
+def applied(value: float, reason: str | None = None) -> KnobReport:
+    return KnobReport(status="applied", value=value, reason=reason)
+
+
+def ignored(reports: dict[str, KnobReport], name: str, value: float | None, words: str) -> None:
+    report = reports[name]
+    assert (report.status, report.value) == ("ignored", value)
+    assert report.reason is not None
+    assert words in report.reason
+
+
 class Steered(trl.GRPOTrainer):
     """Turns its knobs before each generation batch, and masks the groups it is told are dead."""
 

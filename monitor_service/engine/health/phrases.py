@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from monitor_service.engine import evidence
-from monitor_service.engine.evidence import Evidence, Found, Severity
-from monitor_service.engine.figures import Seen
+from monitor_service.engine.health import evidence
+from monitor_service.engine.health.evidence import Evidence, Found, Severity
+from monitor_service.engine.health.figures import Seen
 
 Template = str | Callable[[Evidence], str]
 """A format string for the evidence, or what chooses one."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from monitor_service.engine.forecast import FirstHundred
-from monitor_service.engine.smoothing import MIN_GROUPS, Rates
-from monitor_service.engine.trends import (
+from monitor_service.engine.health.trends import (
     COLLAPSE_EXPLAINS,
     RECENT,
     WINDOW,
@@ -19,7 +18,8 @@ from monitor_service.engine.trends import (
     measured,
     median,
 )
-from monitor_service.engine.vitals import Vitals
+from monitor_service.engine.health.vitals import Vitals
+from monitor_service.engine.smoothing import MIN_GROUPS, Rates
 
 Side = Literal["wrong", "correct", "other", "unknown"]
 

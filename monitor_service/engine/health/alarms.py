@@ -1,8 +1,8 @@
 """What is wrong with a run, judged anew at every step: (health, vitals) -> (health', events).
 
-The rules are data (`monitor_service.engine.rules`); here they are counted, raised and resolved. An
-alarm only gets worse until it ends, and is told again only when it got notably worse. The state
-keeps the numbers; the words are made when somebody reads (`monitor_service.engine.words`).
+The rules are data (`rules`); here they are counted, raised and resolved. An alarm only gets worse
+until it ends, and is told again only when it got notably worse. The state keeps the numbers; the
+words are made when somebody reads (`words`).
 """
 
 import math
@@ -12,13 +12,13 @@ from typing import Any
 
 from monitor_service.engine.arming import Holds
 from monitor_service.engine.events import Event
-from monitor_service.engine.evidence import Evidence, Severity
-from monitor_service.engine.figures import Seen
 from monitor_service.engine.forecast import NOTHING_YET, FirstHundred
-from monitor_service.engine.rules import RULE, RULES, Rule
-from monitor_service.engine.trends import NOTHING_SEEN, Trends, kept
-from monitor_service.engine.vitals import Vitals
-from monitor_service.engine.words import WORDS
+from monitor_service.engine.health.evidence import Evidence, Severity
+from monitor_service.engine.health.figures import Seen
+from monitor_service.engine.health.rules import RULE, RULES, Rule
+from monitor_service.engine.health.trends import NOTHING_SEEN, Trends, kept
+from monitor_service.engine.health.vitals import Vitals
+from monitor_service.engine.health.words import WORDS
 
 __all__ = [
     "HEALTH_UNKNOWN",

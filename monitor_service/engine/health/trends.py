@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from monitor_service.engine.vitals import Vitals
+from monitor_service.engine.health.vitals import Vitals
 
 RECENT = 5
 """Newest values of a figure that are kept: their median outlives two steps of nonsense."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from monitor_service.engine import evidence
-from monitor_service.engine.phrases import (
+from monitor_service.engine.health import evidence
+from monitor_service.engine.health.phrases import (
     LOST,
     RAISE_ENTROPY,
     REMEDIES,

@@ -1,15 +1,15 @@
 """The numbers that an alarm keeps, and how severe they make it.
 
-Numbers that are None were not measured; `monitor_service.engine.health` drops them, rounds the
+Numbers that are None were not measured; `alarms` drops them, rounds the
 rest, and shortens texts.
 """
 
 from collections.abc import Mapping
 from typing import Literal
 
-from monitor_service.engine import figures
-from monitor_service.engine.figures import Seen
-from monitor_service.engine.trends import excess_volatility, median
+from monitor_service.engine.health import figures
+from monitor_service.engine.health.figures import Seen
+from monitor_service.engine.health.trends import excess_volatility, median
 
 Severity = Literal["info", "warning", "critical"]
 Evidence = Mapping[str, float | str]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from monitor_service.engine import figures
-from monitor_service.engine.evidence import Severity
-from monitor_service.engine.figures import Seen
+from monitor_service.engine.health import figures
+from monitor_service.engine.health.evidence import Severity
+from monitor_service.engine.health.figures import Seen
 
 RESETS = 1_000_000
 """A leak that makes a rule ask for consecutive steps."""
@@ -27,7 +27,7 @@ class Rule:
 
     Attributes:
         name: stable.
-        severity: of its alarm, unless the evidence changes it (`monitor_service.engine.words`).
+        severity: of its alarm, unless the evidence changes it (`words`).
         watches: its figure, in words; `unit` says what it is measured in.
         read: the figure at a step; None when it was not measured. Never negative.
         worse: the side of `raise_at` that is bad; strict.
