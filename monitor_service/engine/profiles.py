@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
@@ -67,7 +68,9 @@ def check_names(changes: Mapping[str, Any]) -> None:
     """Raises InvalidInput at the first name that nobody may change."""
     for name, value in changes.items():
         if name not in TUNABLE:
-            raise InvalidInput(name, value, f"one of {', '.join(TUNABLE)}")
+            close = get_close_matches(name[:64], TUNABLE, n=1)
+            hint = f"no setting; did you mean {close[0]}? " if close else "no setting; "
+            raise InvalidInput(name, value, f"{hint}one of {', '.join(TUNABLE)}")
 
 
 def from_profile(profile: str, changes: Mapping[str, Any]) -> Settings:

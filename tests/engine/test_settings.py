@@ -338,3 +338,14 @@ def test_a_kill_takes_every_override_and_knob_away(changes):
 def test_a_knob_of_zero_or_false_is_asked_for_and_null_is_not():
     settings = Settings(beta=0, loss_mask=False, temperature=None)
     assert settings.knobs == {"beta": 0, "loss_mask": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("treshold", "did you mean threshold? one of profile, "), ("zzz", "no setting; one of prof")],
+)
+def test_a_name_nobody_knows_is_answered_with_the_nearest_and_all_others(name, said):
+    with pytest.raises(InvalidInput) as refused:
+        from_profile("paper", {name: 1})
+    assert refused.value.field == name
+    assert said in refused.value.allowed

@@ -90,7 +90,7 @@ def test_set_tells_of_a_threshold_that_will_not_stay(acr, run_id, changes, is_to
         ("threshold=null", "threshold: must be a number in [0, 1]; got None"),
         ("threshold=inf", "threshold: must be a number in [0, 1]; got 'inf'"),
         ("threshold=[/]", "threshold: must be a number in [0, 1]; got '[/]'"),
-        ("tau=0.5", "tau: one of profile, mode, controller, threshold,"),
+        ("tau=0.5", "tau: no setting; one of profile, mode, controller, threshold,"),
     ],
 )
 def test_a_refused_change_is_said_in_the_services_words_with_status_1(
