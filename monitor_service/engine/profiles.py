@@ -68,7 +68,7 @@ def check_names(changes: Mapping[str, Any]) -> None:
     """Raises InvalidInput at the first name that nobody may change."""
     for name, value in changes.items():
         if name not in TUNABLE:
-            close = get_close_matches(name[:64], TUNABLE, n=1)
+            close = get_close_matches(name[:64], TUNABLE, n=1, cutoff=0.75)
             hint = f"no setting; did you mean {close[0]}? " if close else "no setting; "
             raise InvalidInput(name, value, f"{hint}one of {', '.join(TUNABLE)}")
 
