@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import redis
 
-from monitor_service.engine.health import alarms as health
 from monitor_service.engine.events import KINDS
+from monitor_service.engine.health import alarms as health
 from monitor_service.engine.health.rules import RULES
 from monitor_service.store.keys import RunKeys
 from tests.servers import everything
