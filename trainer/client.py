@@ -382,13 +382,12 @@ class MonitorClient:
         """
         now = time.monotonic()
         with self._changed:
-            if self._held is None:
-                is_news = source == "http"
-            else:
-                is_news = settings.version > self._held.version and (
-                    source == "http" or settings.session == self._held.session
-                )
-            if not is_news:
+            held = self._held
+            is_ours = source == "http" or (
+                held is not None and settings.session == held.session and not self._closing.is_set()
+            )
+            is_news = held is None or settings.version > held.version
+            if not (is_ours and is_news):
                 return
             self._held = settings
             self._is_unreadable = False

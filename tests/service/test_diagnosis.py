@@ -119,7 +119,7 @@ def test_what_the_guarded_controller_does_is_told(client, profile, mode):
     assert stages(client, run_id)[3:] == [("active", "cooldown"), ("cooldown", "armed")]
     assert run_of(client, run_id)["settings"]["arming"]["activations"] == 2
     reasons = [event["message"] for event in events_of(client, run_id, "arming")]
-    assert reasons[0] == "off -> active: 1.000 - 0.000 is above 0.3"
+    assert reasons[0] == "off -> active: 1.000 less 1.64 x 0.000 is above 0.3"
     assert reasons[1] == "active -> cooldown: 2 steps are the limit"
 
 
