@@ -1,12 +1,14 @@
 """The HTTP application on a real port, shared by the tests of the service."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 import pytest
 
 from monitor_service.cli.main import main
+from monitor_service.monitor import Monitor
+from monitor_service.store.redis import RedisStore
 from tests.servers import api_server
 from tests.service.acr import Ended
 from tests.service.reports import new_run_id
@@ -56,3 +58,24 @@ def acr(
         return Ended(int(ended.value.code or 0), *capsys.readouterr())
 
     return run
+
+
+class Clock:
+    """Shows what it is set to."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def monitor(redis_url: str, clock: Clock) -> AsyncIterator[Monitor]:
+    store = RedisStore(redis_url)
+    yield Monitor(store, clock)
+    await store.close()

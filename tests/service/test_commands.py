@@ -1,6 +1,5 @@
 """Commands to the trainer, the end of a run, and settings that contradict themselves."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from monitor_service.errors import AttemptConflict
 from monitor_service.monitor import Monitor
 from monitor_service.resources import EndOfRun
-from monitor_service.store.redis import RedisStore
 from monitor_service.wire import CreateRun
 from tests.service.orders import (
     applied,
@@ -134,27 +132,6 @@ def test_a_change_of_profile_tells_every_field_that_it_moved(client, run_id):
     assert (old["mode"], new["mode"]) == ("active", "shadow")
     assert (old["max_advantage"], new["max_advantage"]) == (None, 1.0)
     assert "eta" not in new
-
-
-class Clock:
-    """Shows what it is set to."""
-
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def monitor(redis_url: str, clock: Clock) -> AsyncIterator[Monitor]:
-    store = RedisStore(redis_url)
-    yield Monitor(store, clock)
-    await store.close()
 
 
 async def alarms(monitor: Monitor, run_id: str) -> list[str]:

@@ -1,13 +1,10 @@
 """Overrides: changes that return by themselves."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from monitor_service.engine.orders import MAX_OVERRIDE_S, MAX_OVERRIDE_STEPS, MAX_OVERRIDES
 from monitor_service.monitor import Monitor
 from monitor_service.resources import Order, OverrideRequest
-from monitor_service.store.redis import RedisStore
 from monitor_service.wire import CreateRun
 from tests.service.orders import events_of, ordered, patched, reported, run_of, settings_after
 from tests.service.problems import refused
@@ -172,27 +169,6 @@ def test_more_overrides_than_anybody_can_oversee_are_refused(client, run_id):
     assert (found["field"], found["value"]) == ("overrides", str(MAX_OVERRIDES))
     settings_after(ordered(client, run_id, "overrides/1/end"))
     assert settings_after(overridden(client, run_id, seed=99))["overrides"][-1]["number"] == 17
-
-
-class Clock:
-    """Shows what it is set to."""
-
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def monitor(redis_url: str, clock: Clock) -> AsyncIterator[Monitor]:
-    store = RedisStore(redis_url)
-    yield Monitor(store, clock)
-    await store.close()
 
 
 async def short_override(monitor: Monitor) -> str:
