@@ -53,7 +53,15 @@ def facts(completion_ids: Sequence[Sequence[int]], prompts: Sequence[Any], ends:
 
 
 def prompt_number(prompt: Any) -> int:
-    """The same for the same prompt, in any process; a 63-bit hash of its text or messages."""
-    text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, default=str)
+    """The same for the same prompt, in any process; a 63-bit hash of its text or messages.
+
+    Of an image, or whatever else is no text, only its type counts: prompts that differ in nothing
+    else share a budget.
+    """
+    text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True, default=_kind)
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def _kind(part: Any) -> str:
+    return type(part).__name__
