@@ -76,7 +76,6 @@ class ControlLoop:
         self._clock = clock
         self._step = 0
         self._held: Held | None = None
-        self._context = Context()
         self._ledger = self._shadow_ledger = NOTHING_INJECTED
         self._kill: Kill | None = None
         self._killed_after_rearms: int | None = None
@@ -177,7 +176,7 @@ class ControlLoop:
         """
         settings = self._now.settings
         is_shadow = settings.acting_mode == "shadow"
-        self._context = Context(
+        context = Context(
             truncated=truncated,
             prompts=prompts,
             epoch=epoch,
@@ -189,13 +188,11 @@ class ControlLoop:
             step=self._step,
             primary=primary,
             host=self._host,
-            context=self._context,
+            context=context,
         )
-        self._ledger = decided.booked(
-            self._ledger, self._context, is_injected=decided.mode == "active"
-        )
+        self._ledger = decided.booked(self._ledger, context, is_injected=decided.mode == "active")
         self._shadow_ledger = decided.booked(
-            self._shadow_ledger, self._context, is_injected=decided.mode in ("active", "shadow")
+            self._shadow_ledger, context, is_injected=decided.mode in ("active", "shadow")
         )
         if self._link and settings.mode != "off":
             self._warn_once(decided, rewards if primary is None else primary)

@@ -4,7 +4,7 @@ import math
 from typing import Literal
 
 from monitor_service.diagnose.numbers import number
-from monitor_service.diagnose.replay import Replay, by_urgency
+from monitor_service.diagnose.replay import Replay
 from monitor_service.diagnose.series import Series
 
 END_SHARE = 0.1
@@ -38,7 +38,7 @@ MIN_ROWS = 2 * END_ROWS[0]
 def headline(replayed: Replay) -> str:
     """One sentence: how it stands, since when, and what the reward did."""
     series = replayed.series
-    standing = by_urgency([one for one in replayed.episodes if one.resolved is None])
+    standing = replayed.standing
     serious = [one for one in standing if one.verdict.severity != "info"]
     earlier = [one for one in replayed.episodes if one.resolved is not None and one.worst != "info"]
     reward = reward_story(series)

@@ -12,6 +12,7 @@ from monitor_service.diagnose.readers import console, documents, markdown, table
 from monitor_service.diagnose.sources import (
     HEAD_BYTES,
     File,
+    NotALog,
     Opener,
     Source,
     Unreadable,
@@ -64,6 +65,8 @@ def read(source: Source, *, format: str | None, keys: Keys, opener: Opener) -> L
             intake.default_step = step_in_name(part)
         READERS[name](file, log, intake)
     assert log is not None, "a source has parts"
+    if not log.cells and not log.groups:
+        raise NotALog("nothing in it belongs to a step")
     if len(source.parts) > 1:
         log.caveats.append(f"{len(source.parts)} files of one step each, read as one log")
     return log

@@ -72,6 +72,11 @@ class Replay:
     reward_range: RewardRange | None
     range_is_guess: bool
 
+    @property
+    def standing(self) -> list[Episode]:
+        """What was raised and not resolved, the worst first."""
+        return by_urgency(one for one in self.episodes if one.resolved is None)
+
 
 def replay(log: Log, declared: RewardRange | None) -> Replay:
     """Judge a log from its first step to its last."""

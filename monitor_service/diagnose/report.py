@@ -11,7 +11,7 @@ from typing import Literal
 from monitor_service.diagnose.headline import collapse, headline
 from monitor_service.diagnose.log import Log, Problem
 from monitor_service.diagnose.numbers import number
-from monitor_service.diagnose.replay import Episode, Replay, by_urgency
+from monitor_service.diagnose.replay import Episode, Replay
 from monitor_service.diagnose.vocabulary import FIGURES
 
 BASELINE_ROWS = 25
@@ -70,7 +70,7 @@ class Diagnosis:
     @property
     def standing(self) -> list[Episode]:
         """Verdicts that stand at the end, the worst first."""
-        return by_urgency([one for one in self.replay.episodes if one.resolved is None])
+        return self.replay.standing
 
     @property
     def resolved(self) -> list[Episode]:
@@ -96,7 +96,7 @@ class Skipped:
 
 def diagnosis(log: Log, replayed: Replay) -> Diagnosis:
     """What there is to say about a log."""
-    standing = by_urgency([one for one in replayed.episodes if one.resolved is None])
+    standing = replayed.standing
     severity = standing[0].verdict.severity if standing else None
     has_collapsed = collapse(replayed.series) is not None
     return Diagnosis(

@@ -24,6 +24,10 @@ ASSUMED_GROUPS = 16
 _SHARE_ROUNDING = 6e-5
 """How far a logged share may be from a multiple of 1/N: some logs write four decimals."""
 
+_SIDES_ROUNDING = 2e-3
+"""How far two logged sides may be above the share they make up: each is rounded, to three decimals
+at the worst."""
+
 _ANY_SHARE = 0.01
 """In units of 1/N: with a larger tolerance nearly every share would pass for a multiple."""
 
@@ -198,15 +202,34 @@ def _collapse(log: Log, series: Series, reward_range: RewardRange | None) -> Non
         series.caveats.append("the share of groups without signal leaves [0, 1]; not used")
         return
     num_groups = _num_groups(log, series, shares)
+    sides: dict[int, tuple[float, float]] = {}
+    if wrong and correct:
+        both = sorted({*shares} & {*wrong} & {*correct})
+        found = {step: _within(shares[step], wrong[step], correct[step]) for step in both}
+        sides = {step: pair for step, pair in found.items() if pair is not None}
+        if len(sides) < len(found):
+            series.caveats.append(
+                "all-wrong and all-correct groups are more than all groups without signal on "
+                f"{len(found) - len(sides)} steps; their sides are not used there"
+            )
     for step, share in shares.items():
-        sides = (wrong.get(step), correct.get(step)) if wrong and correct else (None, None)
+        of_wrong, of_correct = sides.get(step, (None, None))
         series.collapse[step] = Collapse(
-            acr=share, wrong=sides[0], correct=sides[1], num_groups=num_groups.get(step, 1)
+            acr=share, wrong=of_wrong, correct=of_correct, num_groups=num_groups.get(step, 1)
         )
     if not (wrong and correct):
         series.caveats.append(
             "whether groups without signal were right or wrong is not in this log"
         )
+
+
+def _within(share: float, wrong: float, correct: float) -> tuple[float, float] | None:
+    """Both sides, together no more than the share they are part of; None if they contradict it."""
+    total = wrong + correct
+    if min(wrong, correct) < 0 or total > share + _SIDES_ROUNDING:
+        return None
+    factor = min(1.0, share / total) if total else 1.0
+    return wrong * factor, correct * factor
 
 
 def _sides(log: Log, series: Series) -> tuple[dict[int, float], dict[int, float]]:

@@ -8,6 +8,7 @@ advantage of exactly 0, because float noise divided by a tiny std is not a signa
 In shadow mode the whole decision is made, advantages included, and nothing is rewritten.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -307,12 +308,13 @@ def _over_budget(
 ) -> npt.NDArray[np.bool_]:
     """`[N]` groups whose prompt has no injection left, counting those of this batch."""
     ledger = context.ledger
-    spent = dict(ledger.spent) if context.epoch == ledger.epoch else {}
+    before = ledger.spent if context.epoch == ledger.epoch else {}
+    here: Counter[str] = Counter()
     over = np.zeros_like(wanted)
     for at in order[wanted[order]].tolist():
         prompt = context.prompts[at]
-        spent[prompt] = spent.get(prompt, 0) + 1
-        over[at] = spent[prompt] > budget
+        here[prompt] += 1
+        over[at] = before.get(prompt, 0) + here[prompt] > budget
     return over
 
 

@@ -6,7 +6,7 @@ import math
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from monitor_service.diagnose import machine, recognise, report, text
@@ -62,6 +62,8 @@ FILES = st.one_of(
 
 
 @settings(deadline=None, max_examples=300)
+@example(content=b'{" ":[],"":[]}', format=None, group_size=None)
+@example(content=b'{"step":1,"solve_all":1,"solve_none":1}', format=None, group_size=None)
 @given(content=FILES, format=st.sampled_from(FORMATS), group_size=st.sampled_from([None, 2]))
 def test_any_bytes_in_any_format_are_judged_or_refused(content, format, group_size):
     with tempfile.TemporaryDirectory() as folder:

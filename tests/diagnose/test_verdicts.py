@@ -73,6 +73,19 @@ def test_counts_of_groups_without_a_total_are_left_out(tmp_path):
     assert "solve_all counts groups, but not out of how many; not used" in one.caveats
 
 
+def test_sides_that_contradict_their_sum_are_left_out_and_rounded_ones_are_not(tmp_path):
+    rows = [
+        {"step": 1, "frac_reward_zero_std": 0.5, "solve_none": 0.4, "solve_all": 0.3},
+        {"step": 2, "frac_reward_zero_std": 0.6667, "solve_none": 0.3334, "solve_all": 0.3334},
+    ]
+    one = judged(jsonl(tmp_path / "run.jsonl", rows))
+    first, second = (one.replay.series.collapse[step] for step in (1, 2))
+    assert (first.acr, first.wrong, first.correct) == (0.5, None, None)
+    # .3334 + .3334 is .0001 too much, as rounding makes it.
+    assert second.wrong == second.correct == pytest.approx(0.6667 / 2)
+    assert any("on 1 steps; their sides are not used there" in said for said in one.caveats)
+
+
 def test_a_forecast_begins_with_what_it_holds_for(tmp_path):
     one = judged(jsonl(tmp_path / "run.jsonl", rising()))
     (line,) = forecast_lines(one)
