@@ -25,6 +25,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _COLLAPSED = ("all_wrong", "all_correct", "uniform_other")
 _OUTCOMES = ("mixed", *_COLLAPSED, "unscored")
 
+_USES = ("kept", "filled", "surplus")
 _SIDES = ("wrong", "correct")
 _SMOOTHED = {"all_wrong": "acr_wrong_smoothed", "all_correct": "acr_correct_smoothed"}
 
@@ -84,7 +85,15 @@ class _RunCollector:
             "Groups that would have been, had the mode not been shadow.",
             labels=["run", "side"],
         )
+        sampling = CounterMetricFamily(
+            "acr_sampling_groups",
+            "Groups under dynamic sampling: kept differ and were trained on, filled collapsed and "
+            "fill the batch, surplus differ and were left over.",
+            labels=["run", "use"],
+        )
         for run in self._runs:
+            for use in _USES:
+                sampling.add_metric([run.id, use], getattr(run.counters, f"sampling_{use}"))
             for outcome in _OUTCOMES:
                 groups.add_metric([run.id, outcome], getattr(run.counters, outcome))
             for side in _SIDES:
@@ -93,6 +102,7 @@ class _RunCollector:
         yield groups
         yield injected
         yield shadow
+        yield sampling
 
     def _states(self) -> Iterator[Metric]:
         info = InfoMetricFamily("acr_run", "What the run is set to.", labels=["run"])

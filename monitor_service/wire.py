@@ -20,6 +20,7 @@ from monitor_service.engine.collapse import Matrix, matrix
 from monitor_service.engine.orders import Kill
 from monitor_service.engine.settings import AcrSource, ActingMode, Settings
 from monitor_service.engine.state import Observation
+from monitor_service.engine.state import Sampling as Sampled
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
 from monitor_service.explain import explained
 
@@ -122,6 +123,25 @@ class Knob(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why it was ignored."""
 
 
+class Sampling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How dynamic sampling filled the batch; the report's rewards are of all groups sampled."""
+
+    tries: Annotated[int, Meta(ge=1, le=2**53)]
+    """Batches of prompts that were sampled."""
+    sampled: Annotated[int, Meta(ge=1, le=2**53)]
+    """Groups sampled: those of the report."""
+    kept: Count
+    """Groups that differ, in the batch that is trained on."""
+    filled: Count = 0
+    """Collapsed groups that fill that batch."""
+    surplus: Count = 0
+    """Groups that differ and are left over."""
+    tokens: Count = 0
+    """Tokens of all completions sampled."""
+    stopped_by: Literal["tries", "tokens", "data"] | None = None
+    """The limit that ended it; None when enough groups differed."""
+
+
 class Applied(Injection, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the trainer did at this step, and with which settings: the proof of the loop."""
 
@@ -142,6 +162,8 @@ class Applied(Injection, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """In shadow mode: what would have been injected."""
     overrides: list[Count] = []
     """Numbers of the overrides that acted."""
+    sampling: Sampling | None = None
+    """None without dynamic sampling."""
     knobs: dict[Name, Knob] = {}
     """The trainer's parameters that the settings ask for."""
     command: Count | None = None
@@ -279,6 +301,10 @@ def observation(report: StepReport) -> Observation:
         _check_injection("applied", applied, len(rewards))
         if applied.shadow:
             _check_injection("applied.shadow", applied.shadow, len(rewards))
+        sampling = applied.sampling
+        if sampling and sampling.sampled != len(rewards):
+            allowed = f"{len(rewards)}, the groups of the report"
+            raise InvalidInput("applied.sampling.sampled", sampling.sampled, allowed)
     return Observation(
         step=report.step,
         rewards=rewards,
@@ -306,7 +332,14 @@ def _heard(report: StepReport, applied: Applied) -> dict[str, Any]:
         "kill": applied.kill,
         "killed_after_rearms": applied.killed_after_rearms,
         "command": applied.command,
+        "sampling": _sampled(applied.sampling),
     }
+
+
+def _sampled(sampling: Sampling | None) -> Sampled | None:
+    if sampling is None:
+        return None
+    return Sampled(**{one.name: getattr(sampling, one.name) for one in fields(Sampled)})
 
 
 def _watched(scalars: Scalars) -> dict[str, float]:

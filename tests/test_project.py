@@ -2,9 +2,11 @@
 
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import trl
 
 from monitor_service.__about__ import __version__
 from monitor_service.api.errors import STATUS, problem_type
@@ -14,6 +16,8 @@ from monitor_service.engine.profiles import PROFILES
 from monitor_service.engine.settings import TUNABLE, Settings
 from monitor_service.engine.virtual import STRATEGIES
 from monitor_service.exposition import METRIC_NAMES
+from trainer.config import GRPOConfig
+from trainer.methods.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -94,6 +98,26 @@ def test_the_profiles_differ_from_the_defaults_only_where_the_reference_says() -
     for name, profile in PROFILES.items():
         moved = {field for field, value in profile.items() if value != getattr(Settings(), field)}
         assert moved <= named, name
+
+
+def test_every_option_of_the_trainer_is_in_the_reference_and_no_other() -> None:
+    theirs = {option.name for option in fields(trl.GRPOConfig)}
+    ours = {option.name for option in fields(GRPOConfig)} - theirs
+    listed = re.findall(r"^\| (.*?) \|", section("## GRPOConfig"), re.MULTILINE)
+    assert {name for cell in listed for name in re.findall(r"`(\w+)`", cell)} == ours
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_explained_with_what_it_sets(name: str) -> None:
+    page = (ROOT / "docs" / "methods.md").read_text()
+    row = rows(page.partition("## Dynamic sampling")[0])[name]
+    options = METHODS[name].options
+    for option, value in options.items():
+        told = value if isinstance(value, str) else f"{value:g}"
+        stated = f"`{option}`" if value is True else f"`{option}: {told}`"
+        # What stands at TRL's default is set all the same, and need not be told.
+        is_default = value == getattr(trl.GRPOConfig, option, None)
+        assert stated in row[1] or is_default, option
 
 
 def test_every_metric_is_in_the_reference_and_no_other() -> None:

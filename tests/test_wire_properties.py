@@ -57,7 +57,7 @@ applied = st.fixed_dictionaries(
         "shadow": st.none() | st.fixed_dictionaries({}, optional=injections),
         "overrides": st.lists(st.integers(0, 9), max_size=2),
         "knobs": st.dictionaries(
-            st.sampled_from(["beta", "loss_mask"]),
+            st.sampled_from(["beta", "loss_mask", "dynamic_sampling"]),
             st.fixed_dictionaries(
                 {"status": st.sampled_from(["applied", "ignored"])},
                 optional={"value": st.none() | st.booleans() | st.floats(0, 1)},

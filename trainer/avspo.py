@@ -34,8 +34,40 @@ def primary_rewards(rewards_BF: torch.Tensor, index: int, num_generations: int) 
     return np.asarray(column.reshape(-1, num_generations))
 
 
+def values(plan: Plan, rewards: Matrix) -> Matrix:
+    """The advantages that a plan sets.
+
+    Args:
+        plan: for the whole batch.
+        rewards: `[N, G]` what the plan was made from; unscored completions get exactly 0.
+
+    Returns:
+        `[B]` float64; NaN in groups the plan leaves alone.
+    """
+    _, is_scored, _ = usable(rewards)
+    found = np.where(is_scored, plan.advantages[:, None], 0.0)
+    return np.where(plan.is_rewritten[:, None], found, np.nan).reshape(-1)
+
+
+def replaced(advantages: torch.Tensor, values_B: Matrix, first_row: int) -> torch.Tensor:
+    """Advantages with `values_B` in their place, where those are not NaN.
+
+    Args:
+        advantages: `[n]` of this rank's completions, or of all of them.
+        values_B: `[B]` float64.
+        first_row: row of the batch that `advantages` begins with.
+
+    Returns:
+        `[n]` of the same dtype and device. The others are the same bits.
+    """
+    mine = values_B[first_row : first_row + len(advantages)]
+    is_replaced = torch.from_numpy(~np.isnan(mine)).to(advantages.device)
+    wanted = torch.from_numpy(mine).to(advantages.device, advantages.dtype)
+    return torch.where(is_replaced, wanted, advantages)
+
+
 def apply(plan: Plan, rewards: Matrix, advantages: torch.Tensor, first_row: int) -> torch.Tensor:
-    """Advantages with the plan carried out.
+    """Advantages with the plan carried out; `values` and `replaced` in one call.
 
     Args:
         plan: for the whole batch.
@@ -46,13 +78,4 @@ def apply(plan: Plan, rewards: Matrix, advantages: torch.Tensor, first_row: int)
     Returns:
         `[n]` of the same dtype and device. Rows of groups the plan leaves alone are the same bits.
     """
-    rows = slice(first_row, first_row + len(advantages))
-    width = rewards.shape[1]
-    _, is_scored, _ = usable(rewards)
-    values = np.where(is_scored, plan.advantages[:, None], 0.0).reshape(-1)[rows]
-    is_rewritten = np.repeat(plan.is_rewritten, width)[rows]
-    return torch.where(
-        torch.from_numpy(is_rewritten).to(advantages.device),
-        torch.from_numpy(values).to(advantages.device, advantages.dtype),
-        advantages,
-    )
+    return replaced(advantages, values(plan, rewards), first_row)

@@ -6,8 +6,8 @@ Without Redis access the replies to reports carry the settings. The trainer only
 queue and a variable.
 
 When the monitor goes away the newest settings stay in force for `MAX_STALE_STEPS`, then every
-intervention stops (plain GRPO) until it is back. Reports wait in memory, the oldest are dropped
-and counted when there are too many.
+intervention stops (plain GRPO) until it is back. Reports wait on disk where a folder is given, else
+in memory; the oldest are dropped and counted when there are too many.
 """
 
 import atexit
@@ -15,23 +15,24 @@ import logging
 import secrets
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import islice
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
 
 from monitor_service.engine.profiles import from_profile
-from monitor_service.engine.settings import TUNABLE, Settings
+from monitor_service.engine.settings import Settings
 from monitor_service.errors import InvalidInput
 from monitor_service.resources import Ack, EndOfRun, Run
 from monitor_service.urls import HTTP_SCHEMES, checked
 from monitor_service.wire import ATTEMPT_CONFLICT, CreateRun, StepReport, check_run_id
-from trainer.holding import fitting, is_stale
+from trainer.backlog import Backlog, kept_by
+from trainer.holding import Holding
 from trainer.link import (
     WHEN_UNREACHABLE,
     ClientStats,
@@ -40,6 +41,7 @@ from trainer.link import (
     WhenUnreachable,
 )
 from trainer.listener import FIRST_RETRY_S, LAST_RETRY_S, connection, listen
+from trainer.spool import DEFAULT_SPOOL_BYTES, check_spool_bytes
 from trainer.transport import Quiet, Refused, post
 
 QUEUE_REPORTS = 512
@@ -48,11 +50,8 @@ BATCH_REPORTS = 32
 REQUEST_TIMEOUT_S = 10.0
 START_TIMEOUT_S = 3.0
 CLOSE_TIMEOUT_S = 5.0
-LAGS_KEPT = 10_000
 
 log = logging.getLogger(__name__)
-
-Source = Literal["redis", "http"]
 
 
 class MonitorClient:
@@ -68,6 +67,9 @@ class MonitorClient:
         redis_url: str | None = None,
         when_unreachable: WhenUnreachable = "grpo",
         config: Mapping[str, Any] | None = None,
+        run_id_is_made_up: bool = False,
+        spool_dir: Path | None = None,
+        spool_max_bytes: int = DEFAULT_SPOOL_BYTES,
     ) -> None:
         """Connects to nothing until `start`.
 
@@ -80,9 +82,12 @@ class MonitorClient:
             when_unreachable: what to do until a monitor answers: grpo (no intervention), hold
                 (the initial settings), or fail (`start` raises MonitorUnreachable).
             config: what the trainer runs with, for people to read.
+            run_id_is_made_up: nobody chose `run_id`, so that of a checkpoint replaces it.
+            spool_dir: where reports wait for a monitor that is away; None: in memory only.
+            spool_max_bytes: bound of the files there, in [1 MiB, 1 TiB].
 
         Raises:
-            InvalidInput: a bad run id, profile, setting or URL.
+            InvalidInput: a bad run id, profile, setting, URL or bound.
         """
         self.run_id = check_run_id(run_id)
         self._initial = from_profile(profile, settings or {})
@@ -99,23 +104,26 @@ class MonitorClient:
         self._quiet = Quiet(self._url)
         self._auth = (parsed.username, parsed.password) if parsed.userinfo else None
         self._redis = None if redis_url is None else connection(redis_url)
+        self._run_id_is_made_up = run_id_is_made_up
+        self._spool_dir = None if spool_dir is None else Path(spool_dir).absolute()
         self._changed = threading.Condition()
-        self._queue: deque[StepReport] = deque()
-        self._handed_in_at: dict[int, float] = {}
-        self._held: Settings | None = None
-        self._after_step = 0
+        self._holding = Holding(self._changed, self._initial, when_unreachable)
+        self._backlog = Backlog(
+            self._changed,
+            self._lost,
+            most_in_memory=QUEUE_REPORTS,
+            spool_dir=self._spool_dir,
+            spool_max_bytes=check_spool_bytes(spool_max_bytes),
+        )
+        self._after_step = self._newest_step = 0
         self._attempt = 1
         self._is_known = False
         self._is_connected = False
         self._is_superseded = False
-        self._is_stale = False
-        self._is_unreadable = False
         self._how_it_ended = ""
         self._failure: Exception | None = None
         self._num_failures = 0
         self._results: Counter[str] = Counter()
-        self._settings_from: Counter[str] = Counter()
-        self._lags: deque[float] = deque(maxlen=LAGS_KEPT)
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -123,20 +131,22 @@ class MonitorClient:
     def start(self, after_step: int = 0) -> None:
         """Announce the run, waiting at most `START_TIMEOUT_S`, and begin to send and listen.
 
-        A run that the monitor knows continues after this step, as a new attempt. When no monitor
-        answers there is one warning, and the announcement is repeated in the background.
+        A run that the monitor knows continues after this step, as a new attempt. What an earlier
+        process of the run left in the spool is delivered first; its reports of later steps are
+        deleted, since those steps are trained again. When no monitor answers there is one warning,
+        and the announcement is repeated in the background.
 
         Raises:
             MonitorUnreachable: no monitor answers, and `when_unreachable` is fail.
         """
         self.close()
         closing = threading.Event()
+        replayed = self._backlog.begin(self.run_id, after_step)
+        # A step that waits for settings waits for those that follow from what is replayed, too.
+        self._holding.begin([] if replayed is None else [replayed])
         with self._changed:
-            self._queue.clear()
-            self._handed_in_at.clear()
-            self._held, self._after_step = None, after_step
-            self._is_known = self._is_connected = False
-            self._is_superseded = self._is_stale = self._is_unreadable = False
+            self._after_step = self._newest_step = after_step
+            self._is_known = self._is_connected = self._is_superseded = False
             self._failure = None
             self._closing = closing
             failures = self._num_failures
@@ -146,10 +156,9 @@ class MonitorClient:
         logging.getLogger("httpx").addFilter(self._quiet)
         targets: list[Callable[[], None]] = [partial(self._send_all, closing)]
         if self._redis:
-            take = partial(self._offer, source="redis")
-            targets.append(
-                partial(listen, self._redis, self.run_id, take, self._cannot_read, closing)
-            )
+            take = partial(self._take, closing=closing)
+            unreadable = self._holding.cannot_read
+            targets.append(partial(listen, self._redis, self.run_id, take, unreadable, closing))
         self._threads = [
             threading.Thread(target=target, name="acr-client", daemon=True) for target in targets
         ]
@@ -186,43 +195,55 @@ class MonitorClient:
         with self._changed:
             if wait_s:
                 self._changed.wait_for(lambda: not self._may_still_come(step), wait_s)
-            held = self._held
-        was_stale, self._is_stale = self._is_stale, is_stale(step, held)
-        if self._is_stale != was_stale:
-            what = "too old, interventions stop" if self._is_stale else "fresh again"
-            log.warning("step %d: the settings held are %s", step, what)
-        return fitting(
-            step,
-            held,
-            initial=self._initial,
-            when_unreachable=self._when_unreachable,
-            is_superseded=self._is_superseded,
-            is_unreadable=self._is_unreadable,
-        )
+            is_superseded = self._is_superseded
+        return self._holding.fitting(step, is_superseded=is_superseded)
 
     def _may_still_come(self, step: int) -> bool:
         """Whether waiting for the settings that follow from `step - 1` makes sense."""
         if not self._is_connected or self._is_superseded:
             return False
-        is_held = self._held is not None and self._held.through_step >= step - 1
-        # A report that was refused, or dropped, is answered by no settings.
-        return not is_held and step - 1 in self._handed_in_at
+        return self._holding.is_to_come(step - 1)
 
     def submit(self, report: StepReport) -> bool:
         """Queue a report. Never blocks, never raises; False when the queue dropped its oldest."""
-        now = time.monotonic()
         with self._changed:
             if self._is_superseded:
                 self._results["conflict"] += 1
                 return False
-            is_full = len(self._queue) >= QUEUE_REPORTS
-            if is_full:
-                self._handed_in_at.pop(self._queue.popleft().step, None)
-                self._results["dropped"] += 1
-            self._queue.append(report)
-            self._handed_in_at[report.step] = now
-            self._changed.notify_all()
-        return not is_full
+            self._newest_step = report.step
+            self._holding.handed_in(report.step)
+            return self._backlog.put(report)
+
+    def _lost(self, fate: str, steps: Sequence[int]) -> None:
+        """These reports will not be sent; called under `_changed`."""
+        self._results[fate] += len(steps)
+        self._holding.give_up(steps)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps; whatever was handed in before is on disk when this returns.
+
+        Its `step` is the newest one handed in: where `start` goes on after a `load`.
+        """
+        self._backlog.spill()
+        folder = None if self._spool_dir is None else str(self._spool_dir)
+        return {
+            "run_id": self.run_id,
+            "step": self._newest_step,
+            "spool_dir": folder,
+            "undelivered": len(self._backlog),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:  # noqa: D102 - the Protocol documents it
+        kept = kept_by(state)
+        if kept is None:
+            return
+        if self._run_id_is_made_up:
+            self.run_id = kept.run_id
+            self._create = msgspec.structs.replace(self._create, id=kept.run_id)
+        elif kept.run_id != self.run_id:
+            what = "the checkpoint is of run %s; run_id=%s was given, and wins"
+            log.warning(what, kept.run_id, self.run_id)
+        self._backlog.look_behind(kept)
 
     def close(self, how: str = "finished") -> None:
         """Deliver what is queued, say how training ended, and end the threads.
@@ -234,17 +255,20 @@ class MonitorClient:
             # An attempt may be under way; the one after it has seen the monitor as it is now.
             last_failure = self._num_failures + 2
             self._hurry.set()
+            self._changed.notify_all()
             if self._threads:
                 self._changed.wait_for(
-                    lambda: not self._queue or self._num_failures >= last_failure, CLOSE_TIMEOUT_S
+                    lambda: not self._backlog or self._num_failures >= last_failure, CLOSE_TIMEOUT_S
                 )
             self._how_it_ended = how
             self._closing.set()
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if self._threads and self._queue:
-            log.warning("%d reports were not delivered to %s", len(self._queue), self._url)
+        num_left, folder = len(self._backlog), self._backlog.end()
+        if self._threads and num_left:
+            told = f"; they wait in {folder} for the run to be resumed" if folder else ""
+            log.warning("%d reports were not delivered to %s%s", num_left, self._url, told)
         self._threads = []
         logging.getLogger("httpx").removeFilter(self._quiet)
         atexit.unregister(self.close)
@@ -254,8 +278,8 @@ class MonitorClient:
         with self._changed:
             return ClientStats(
                 results=dict(self._results),
-                settings_from=dict(self._settings_from),
-                lags_s=tuple(self._lags),
+                settings_from=dict(self._holding.arrived_by),
+                lags_s=tuple(self._holding.lags_s),
             )
 
     def _send_all(self, closing: threading.Event) -> None:
@@ -281,9 +305,9 @@ class MonitorClient:
                     self._on_silence(error)
                 except Exception as error:  # noqa: BLE001 - a dead thread would end the loop in silence
                     self._on_silence(error)
-                self._hurry.wait(retry_s)
+                self._pause(retry_s)
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
-            if self._is_connected and not self._is_superseded and not self._queue:
+            if self._is_connected and not self._is_superseded and not self._backlog:
                 ended = EndOfRun(attempt=self._attempt, how=self._how_it_ended)
                 with suppress(httpx.HTTPError, Refused):
                     post(http, f"/v1/runs/{self.run_id}/end", ended)
@@ -291,34 +315,36 @@ class MonitorClient:
     def _next_batch(self, most: int, closing: threading.Event) -> list[StepReport]:
         """The oldest reports, waiting for one; empty when the client closes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or closing.is_set())
-            return [] if closing.is_set() else list(islice(self._queue, most))
+            self._changed.wait_for(lambda: self._backlog or closing.is_set())
+        return [] if closing.is_set() else self._backlog.head(most)
+
+    def _pause(self, duration_s: float) -> None:
+        """Wait before the next try; what is handed in meanwhile goes on disk at once."""
+        deadline = time.monotonic() + duration_s
+        while self._backlog.spill() and (left_s := deadline - time.monotonic()) > 0:
+            with self._changed:
+                if self._changed.wait_for(self._has_to_act, left_s) and self._hurry.is_set():
+                    return
+        self._hurry.wait(max(0.0, deadline - time.monotonic()))
+
+    def _has_to_act(self) -> bool:
+        return self._hurry.is_set() or self._backlog.is_waiting_in_memory
 
     def _announce(self, http: httpx.Client, closing: threading.Event) -> None:
         """Create the run, or continue it after the newest step that is not reported yet."""
-        with self._changed:
-            after = self._queue[0].step - 1 if self._queue else self._after_step
+        first = self._backlog.first_step()
+        after = self._after_step if first is None else first - 1
         wanted = msgspec.structs.replace(self._create, resume_from_step=after)
         run = msgspec.json.decode(post(http, "/v1/runs", wanted), type=Run)
         if closing.is_set():
             return
-        kept = [
-            f"{name}={getattr(run.settings, name)}"
-            for name in TUNABLE
-            if name != "threshold" and getattr(run.settings, name) != getattr(self._initial, name)
-        ]
         # Whoever was warned that nobody answers wants to hear that somebody does.
         level = logging.WARNING if self._failure else logging.INFO
         log.log(level, "run %s, attempt %d, at %s", self.run_id, run.attempt, self._url)
-        if kept:
-            what = "run %s is known and keeps its settings: %s; another run_id starts afresh"
-            log.warning(what, self.run_id, ", ".join(kept))
         with self._changed:
             self._attempt, self._failure = run.attempt, None
             self._is_known = self._is_connected = True
-            # A monitor that lost its data counts versions from 1 again.
-            self._held = None
-            self._offer(run.settings, "http")
+            self._holding.announced(self.run_id, run.settings)
             self._changed.notify_all()
 
     def _send(self, http: httpx.Client, batch: list[StepReport], closing: threading.Event) -> None:
@@ -329,18 +355,17 @@ class MonitorClient:
         if not self._is_connected:
             log.warning("the monitor at %s answers again", self._url)
         self._settle([result.status for result in ack.results], batch)
-        self._offer(ack.settings, "http")
+        self._holding.offer(ack.settings, "http")
 
     def _settle(self, statuses: Sequence[str], batch: list[StepReport]) -> None:
-        """Take the batch from the queue; its head may have been dropped meanwhile."""
-        steps = {report.step for report in batch}
+        """What became of the batch is known: it leaves the backlog."""
+        self._backlog.settle(len(batch))
+        fates = zip(batch, statuses, strict=False)
         with self._changed:
             self._results.update(statuses)
-            for report, status in zip(batch, statuses, strict=False):
-                if status not in ("recorded", "duplicate"):
-                    self._handed_in_at.pop(report.step, None)
-            while self._queue and self._queue[0].step in steps:
-                self._queue.popleft()
+            self._holding.give_up(
+                report.step for report, fate in fates if fate not in ("recorded", "duplicate")
+            )
             self._is_connected = True
             self._changed.notify_all()
 
@@ -363,35 +388,13 @@ class MonitorClient:
             was_connected, self._is_connected = self._is_connected, False
             self._failure = error
             self._num_failures += 1
-            self._is_unreadable |= self._is_known and isinstance(error, msgspec.DecodeError)
+            if self._is_known and isinstance(error, msgspec.DecodeError):
+                self._holding.is_unreadable()
             self._changed.notify_all()
         if was_connected:
             log.warning("the monitor at %s went away: %s", self._url, error)
 
-    def _cannot_read(self, error: InvalidInput) -> None:
-        """What nobody can read may be an order to stop: until it is followed by more, do."""
-        log.warning("settings from Redis are unreadable, interventions stop: %s", error)
+    def _take(self, settings: Settings, closing: threading.Event) -> None:
         with self._changed:
-            self._is_unreadable = True
-
-    def _offer(self, settings: Settings, source: Source) -> None:
-        """Hold these settings if they are newer than the ones held.
-
-        Those from Redis only if they are of the run's life and attempt that the monitor announced:
-        the key may be another monitor's, or left over.
-        """
-        now = time.monotonic()
-        with self._changed:
-            held = self._held
-            is_ours = source == "http" or (
-                held is not None and settings.session == held.session and not self._closing.is_set()
-            )
-            is_news = held is None or settings.version > held.version
-            if not (is_ours and is_news):
-                return
-            self._held = settings
-            self._is_unreadable = False
-            self._settings_from[source] += 1
-            known = [step for step in self._handed_in_at if step <= settings.through_step]
-            self._lags.extend(now - self._handed_in_at.pop(step) for step in known)
-            self._changed.notify_all()
+            if not closing.is_set():
+                self._holding.offer(settings, "redis")

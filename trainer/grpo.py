@@ -3,35 +3,35 @@
 TRL has no small method that computes advantages. `_calculate_rewards` returns the rewards of all
 ranks; `_generate_and_score_completions` turns them into advantages and keeps this rank's rows. So
 the first is overheard, and the second's result corrected, for the groups that the plan names.
+`_generate` and the first give dynamic sampling its batch, and the forward pass of the loss gives
+RL-ZVP its entropies.
 """
 
-import logging
-import math
-import re
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import trl
 from accelerate.utils import broadcast_object_list
-from transformers import TrainerCallback
-from transformers.trainer_callback import ExportableState
 
+from monitor_service.engine.collapse import Matrix
 from monitor_service.engine.injection import Host
 from monitor_service.wire import Knob
-from trainer import avspo, compat, loss_mask
-from trainer.client import MonitorClient
+from trainer import avspo, compat
+from trainer.callback import LoopCallback
 from trainer.config import GRPOConfig
+from trainer.connect import link_for
 from trainer.heard import Heard, facts
 from trainer.knobs import KnobReport, Knobs
-from trainer.link import Held, InProcessMonitor, MonitorLink
+from trainer.link import Held, MonitorLink
 from trainer.loop import ControlLoop
+from trainer.methods import loss_mask, objectives, rl_zvp, sampling
+from trainer.order import ResumableOrder
+from trainer.rewards.assemble import assembled
+from trainer.rewards.group import GroupReward
 from trainer.telemetry import Telemetry
-
-log = logging.getLogger(__name__)
 
 
 class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
@@ -39,23 +39,41 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
 
     Raises:
         UnsupportedTrainer: (a ValueError) this TRL or this configuration cannot be hooked.
+        RewardError: (a ValueError) while training: a reward function raised, or returned what is
+            no reward.
     """
 
-    def __init__(self, *args: Any, monitor: MonitorLink | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: GRPOConfig | None = None,
+        *others: Any,
+        monitor: MonitorLink | None = None,
+        **kwargs: Any,
+    ) -> None:
         """As TRL's; `monitor` replaces the one that the configuration describes."""
         compat.check_trl()
-        super().__init__(*args, **kwargs)
-        if not isinstance(self.args, GRPOConfig):
+        if not isinstance(args, GRPOConfig):
             raise compat.UnsupportedTrainer(
-                f"args: must be a trainer.GRPOConfig; got {type(self.args).__name__}"
+                f"args: must be a trainer.GRPOConfig; got {type(args).__name__}"
             )
+        compat.check_environment(args)
+        rewards = assembled(reward_funcs, args)
+        super().__init__(model, rewards.functions, rewards.args, *others, **kwargs)
         refusal = compat.refusal(self.args)
         if refusal and self.args.use_avspo:
             raise compat.UnsupportedTrainer(f"use_avspo: {refusal}")
+        self._primary = compat.primary_index(self.args, self.reward_func_names)
+        if self._primary is None:
+            self._primary = rewards.primary
+        self._objective = objectives.for_config(self.args)
+        self._micro_batch: dict[str, Any] | None = None
+        self._heard: Heard | None = None
+        self._sampled: sampling.Sampled | None = None
+        self._sampler = self._make_sampler()
         self._knobs = Knobs(self)
         self._empty = loss_mask.EmptyMicroBatches(self)
-        self._primary = compat.primary_index(self.args, self.reward_func_names)
-        self._heard: Heard | None = None
         self._telemetry = Telemetry(self.args.temperature)
         link = None
         if self.accelerator.is_main_process:
@@ -65,33 +83,94 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
             share=self._share,
             host=Host(scale=self.args.scale_rewards),
             wait_s=self.args.settings_wait_s,
-            refusal=refusal,
+            refusal=refusal or objectives.notice(self.args),
             reward_names=self.reward_func_names,
             kill_file=self.args.kill_file_path,
         )
         self.add_callback(
-            _LoopCallback(
-                self.loop,
-                self._knobs,
-                self._empty,
-                self._telemetry,
-                gathered=self._metrics["train"],
+            LoopCallback(
+                self,
+                loop=self.loop,
+                knobs=self._knobs,
+                empty=self._empty,
+                telemetry=self._telemetry,
+                reserve=self._sampler.reserve if self._sampler else None,
+                adaptive_kl=self.args.adaptive_kl(),
             )
         )
+
+    def _get_train_sampler(self, dataset: Any = None) -> ResumableOrder:
+        order = super()._get_train_sampler(dataset)
+        return ResumableOrder(order, lambda: int(self.state.epoch or 0))
+
+    def _make_sampler(self) -> sampling.DynamicSampler | None:
+        """None where batches cannot be sampled so, and nobody asked for it."""
+        refusals = {
+            "dynamic_sampling": sampling.refusal(self),
+            "loss_mask": loss_mask.refusal(self),
+        }
+        for name, why in refusals.items():
+            if why is not None and getattr(self.args, name):
+                raise compat.UnsupportedTrainer(f"{name}: {why}")
+        if refusals["dynamic_sampling"] is not None:
+            return None
+        return sampling.DynamicSampler(
+            self,
+            max_tries=self.args.sampling_max_tries,
+            max_tokens=self.args.sampling_max_tokens,
+        )
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        if self._sampled:
+            return self._sampled.generation
+        return super()._generate(prompts)
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
     ) -> torch.Tensor:
+        if self._sampled:
+            self._pending_extra_logs.update(self._sampled.extra)
+            return self._sampled.batch.rewards_BF
         rewards: torch.Tensor = super()._calculate_rewards(
             inputs, prompts, completions, completion_ids_list
         )
+        ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        local = torch.tensor(
+            facts(completion_ids_list, prompts, ends), dtype=torch.int64, device=rewards.device
+        )
+        heard = Heard(rewards_BF=rewards, facts_BK=self.accelerator.gather(local))
+        self._score_groups(heard)
         if self.model.training:
-            ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-            local = torch.tensor(
-                facts(completion_ids_list, prompts, ends), dtype=torch.int64, device=rewards.device
-            )
-            self._heard = Heard(rewards_BF=rewards, facts_B2=self.accelerator.gather(local))
+            self._heard = heard
         return rewards
+
+    def _score_groups(self, heard: Heard) -> None:
+        """Fill in the rewards that need the whole group."""
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        for column, function in enumerate(self.reward_funcs):
+            if isinstance(function, GroupReward):
+                judged = self.judged_rewards(heard.rewards_BF.cpu(), size)
+                scores = function.score(judged, heard.lengths(size))
+                heard.rewards_BF[:, column] = torch.from_numpy(scores.reshape(-1)).to(
+                    heard.rewards_BF
+                )
+
+    def judged_rewards(self, rewards_BF: torch.Tensor, num_generations: int) -> Matrix:
+        """`[N, G]` what tells right from wrong: the primary rewards, or the weighted sum."""
+        if self._primary is None:
+            return avspo.total_rewards(rewards_BF, self.reward_weights, num_generations)
+        return avspo.primary_rewards(rewards_BF, self._primary, num_generations)
+
+    def taken_heard(self) -> Heard:
+        """What was overheard since this was asked last.
+
+        Raises:
+            UnsupportedTrainer: nothing was.
+        """
+        heard, self._heard = self._heard, None
+        if heard is None:
+            raise compat.UnsupportedTrainer("TRL scored a batch without _calculate_rewards")
+        return heard
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
@@ -102,66 +181,101 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         if not self.beta:
             self._telemetry.forget("kl")  # TRL computes none; the last one must not stay.
         try:
+            if self._sampler and self._knobs.value("dynamic_sampling"):
+                self.loop.stand_aside(sampling.NOTICE)
+                self._sampled = self._sampler.sample(inputs)
+                inputs = self._sampled.inputs
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
             self._close_the_loop(output, knobs)
         finally:
-            self._heard = None
+            self._heard = self._sampled = None
         return output
 
     def _compute_loss(self, model: Any, inputs: Any) -> Any:
-        loss = super()._compute_loss(model, inputs)
+        # A batch outlives this when it is used several times: what is shaped here is a copy.
+        self._micro_batch = inputs = dict(inputs)
+        try:
+            loss = super()._compute_loss(model, inputs)
+        finally:
+            self._micro_batch = None
         if self.model.training:
             self._empty.after_loss(inputs, self._metrics["train"])
         return loss
 
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        batch = self._micro_batch
+        if batch is not None and rl_zvp.SIDES in batch:
+            mask = batch["completion_mask"] * batch.get("tool_mask", 1)
+            batch["advantages"] = rl_zvp.advantages(
+                batch["advantages"], batch[rl_zvp.SIDES], found[1], mask, self.args.zvp_alpha
+            )
+        return found
+
     def _close_the_loop(self, output: dict[str, Any], knobs: Mapping[str, KnobReport]) -> None:
         """Decide about the batch, correct its advantages, log and report it."""
-        if self._heard is None:
-            raise compat.UnsupportedTrainer("TRL scored a batch without _calculate_rewards")
         size = self.num_generations
-        heard = self._heard.rewards_BF.cpu()  # The one wait for the device; the rest is host work.
-        rewards = avspo.total_rewards(heard, self.reward_weights, size)
+        sampled = self._sampled
+        heard = sampled.seen if sampled else self.taken_heard()
+        scored = heard.rewards_BF.cpu()  # The one wait for the device; the rest is host work.
+        rewards = avspo.total_rewards(scored, self.reward_weights, size)
         primary = None
         if self._primary is not None:
-            primary = avspo.primary_rewards(heard, self._primary, size)
+            primary = avspo.primary_rewards(scored, self._primary, size)
         self._telemetry.on_step(self._metrics["train"])
         plan = self.loop.decide(
             rewards,
             primary,
-            truncated=self._heard.truncated(size),
-            prompts=self._heard.prompts(size),
+            truncated=heard.truncated(size),
+            prompts=heard.prompts(size),
             epoch=int(self.state.epoch or 0),
         )
-        local = output["advantages"]
-        first_row = self.accelerator.process_index * len(local)
-        if plan.is_rewritten.any():
-            output["advantages"] = avspo.apply(plan, rewards, local, first_row)
-            self._correct_completion_log(plan, rewards)
-        if self._knobs.value("loss_mask"):
-            keep = loss_mask.kept(plan, size)
-            loss_mask.apply(output, keep, first_row, self.accelerator)
-        for name, value in self.loop.figures(plan).items():
+        if sampled:
+            batch = sampled.batch.rewards_BF.cpu()
+            correction = objectives.of_sampled(self.judged_rewards(batch, size))
+        else:
+            correction = self._objective(plan, rewards)
+        self._correct(output, correction)
+        effective_acr = correction.effective_acr
+        for name, value in self.loop.figures(plan, effective_acr).items():
             self._metrics["train"][name].append(value)
         self.loop.report(
             plan,
             rewards,
             primary,
             components={
-                name: heard[:, column].numpy() for column, name in enumerate(self.reward_func_names)
+                name: scored[:, column].numpy()
+                for column, name in enumerate(self.reward_func_names)
             },
             scalars=self._telemetry.scalars(),
             optimizer_step=self.state.global_step,
             knobs={name: Knob(**asdict(report)) for name, report in knobs.items()},
+            effective_acr=effective_acr,
+            sampling=sampled.sampling if sampled else None,
         )
 
-    def _correct_completion_log(self, plan: Any, rewards: Any) -> None:
+    def _correct(self, output: dict[str, Any], correction: objectives.Correction) -> None:
+        """Put the advantages of a method in the place of TRL's, and mask the loss by them."""
+        local = output["advantages"]
+        first_row = self.accelerator.process_index * len(local)
+        if not np.isnan(correction.advantages_B).all():
+            output["advantages"] = avspo.replaced(local, correction.advantages_B, first_row)
+            self._correct_completion_log(correction.advantages_B)
+        if correction.sides_B is not None:
+            mine = correction.sides_B[first_row : first_row + len(local)]
+            output[rl_zvp.SIDES] = torch.from_numpy(mine).to(local.device)
+        if self._knobs.value("loss_mask"):
+            keep = np.repeat(correction.has_signal, self.num_generations)
+            loss_mask.apply(output, keep, first_row, self.accelerator)
+
+    def _correct_completion_log(self, advantages_B: Matrix) -> None:
         """TRL logged the advantages of all ranks before they were corrected."""
         logged = self._logs["advantages"]
         everything = list(logged)
-        newest = torch.tensor(everything[-rewards.size :], dtype=torch.float32)
+        newest = torch.tensor(everything[-len(advantages_B) :], dtype=torch.float32)
         logged.clear()
-        logged.extend(everything[: -rewards.size])
-        logged.extend(avspo.apply(plan, rewards, newest, 0).tolist())
+        logged.extend(everything[: -len(advantages_B)])
+        logged.extend(avspo.replaced(newest, advantages_B, 0).tolist())
 
     def _share(self, held: Held | None) -> Held:
         box = [held]
@@ -170,85 +284,3 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         (shared,) = box
         assert shared is not None
         return shared
-
-
-def link_for(args: GRPOConfig) -> MonitorLink:
-    """The monitor that a configuration describes; connects to nothing yet."""
-    if args.monitor_url is None:
-        return InProcessMonitor(args.initial_settings())
-    return MonitorClient(
-        args.monitor_url,
-        run_id=args.run_id or made_up_run_id(args.output_dir),
-        profile=args.initial_profile,
-        settings=args.initial_changes(),
-        redis_url=args.monitor_redis_url,
-        when_unreachable=args.monitor_unreachable,
-        config={
-            "num_generations": args.num_generations,
-            "learning_rate": args.learning_rate,
-            "beta": args.beta,
-            "temperature": args.temperature,
-            "loss_type": args.loss_type,
-            "scale_rewards": args.scale_rewards,
-        },
-    )
-
-
-def made_up_run_id(output_dir: str) -> str:
-    """A name of its own for a run nobody named, after the folder it writes to."""
-    folder = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(output_dir).resolve().name).strip("-.")
-    return f"{folder[:64] or 'run'}-{secrets.token_hex(4)}"
-
-
-class _LoopCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
-    """Start and end of training, TRL's log lines, and the batch counter in checkpoints."""
-
-    def __init__(
-        self,
-        loop: ControlLoop,
-        knobs: Knobs,
-        empty: loss_mask.EmptyMicroBatches,
-        telemetry: Telemetry,
-        gathered: Mapping[str, Sequence[float]],
-    ) -> None:
-        """`gathered` is what TRL collects between two log lines; it empties it in place."""
-        self._loop = loop
-        self._knobs = knobs
-        self._empty = empty
-        self._telemetry = telemetry
-        self._gathered = gathered
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        saved = state.stateful_callbacks.get(type(self).__name__) if state.global_step else None
-        kept = saved.get("attributes", {}) if isinstance(saved, dict) else {}
-        if "step" in kept:
-            self._loop.load(kept)
-            self._knobs.load(kept.get("knobs", {}))
-            self._loop.start(int(kept["step"]))
-            return
-        # A checkpoint that another trainer wrote: what its optimizer steps come to.
-        micro_steps = state.global_step * args.gradient_accumulation_steps
-        self._loop.start(math.ceil(micro_steps / (args.steps_per_generation * args.num_iterations)))
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._empty.before_step(kwargs["optimizer"])
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        self._telemetry.on_step(self._gathered)
-        if command := self._loop.taken_command():
-            control.should_save = True
-            control.should_training_stop |= command.kind == "stop"
-        return control
-
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
-    ) -> None:
-        self._telemetry.on_log(logs or {})
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._loop.close()
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        kept = {**self._loop.state(), "knobs": self._knobs.state()}
-        return {"args": {}, "attributes": kept}

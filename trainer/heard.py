@@ -21,25 +21,41 @@ class Heard:
 
     Attributes:
         rewards_BF: `[B, F]` of each reward function; NaN where it did not score.
-        facts_B2: `[B, 2]` int64: whether the completion was cut at the length limit, and the
-            number of its prompt.
+        facts_BK: `[B, 3]` int64: whether the completion was cut at the length limit, the number of
+            its prompt, and its length in tokens.
     """
 
     rewards_BF: torch.Tensor
-    facts_B2: torch.Tensor
+    facts_BK: torch.Tensor
 
     def truncated(self, num_generations: int) -> npt.NDArray[np.bool_]:
         """`[N, G]` completions cut at the length limit."""
-        cut = self.facts_B2[:, 0].cpu().numpy().astype(np.bool_)
+        cut = self.facts_BK[:, 0].cpu().numpy().astype(np.bool_)
         return np.asarray(cut.reshape(-1, num_generations))
+
+    def lengths(self, num_generations: int) -> npt.NDArray[np.int64]:
+        """`[N, G]` tokens of each completion."""
+        return np.asarray(self.facts_BK[:, 2].cpu().numpy().reshape(-1, num_generations))
 
     def prompts(self, num_generations: int) -> list[str]:
         """`[N]` a name for the prompt of each group."""
-        return [str(number) for number in self.facts_B2[::num_generations, 1].tolist()]
+        return [str(number) for number in self.facts_BK[::num_generations, 1].tolist()]
+
+    def joined(self, other: "Heard") -> "Heard":
+        """This batch and another, as one."""
+        return Heard(
+            rewards_BF=torch.cat([self.rewards_BF, other.rewards_BF]),
+            facts_BK=torch.cat([self.facts_BK, other.facts_BK]),
+        )
+
+    def at(self, rows: torch.Tensor) -> "Heard":
+        """The batch of these rows, in their order."""
+        rows = rows.to(self.rewards_BF.device)
+        return Heard(rewards_BF=self.rewards_BF[rows], facts_BK=self.facts_BK[rows])
 
 
 def facts(completion_ids: Sequence[Sequence[int]], prompts: Sequence[Any], ends: set[int]) -> Any:
-    """`[n, 2]` of this rank's completions, as `Heard` keeps them.
+    """`[n, 3]` of this rank's completions, as `Heard` keeps them.
 
     Args:
         completion_ids: tokens of each completion.
@@ -47,7 +63,7 @@ def facts(completion_ids: Sequence[Sequence[int]], prompts: Sequence[Any], ends:
         ends: tokens that end or pad; a completion whose last token is none of them was cut.
     """
     return [
-        (not ids or ids[-1] not in ends, prompt_number(prompt))
+        (not ids or ids[-1] not in ends, prompt_number(prompt), len(ids))
         for ids, prompt in zip(completion_ids, prompts, strict=True)
     ]
 

@@ -7,7 +7,8 @@ nothing here ever ends a training. What was read in TRL 1.16:
 - `epsilon_low`, `epsilon_high`, `beta`, `entropy_coef`: attributes that the loss reads.
 - `temperature`: of the sampler, and of the LM head that the loss looks through (see `places`).
 - the learning rate: of the schedule (see `schedule`).
-- the loss mask: carried out on each batch (see `loss_mask`); here it is only switched.
+- the loss mask and dynamic sampling: carried out on each batch (see `trainer.methods`); here they
+  are only switched.
 
 Not knobs: `num_generations` and the batch sizes are built into the sampler of the data,
 `num_iterations` and `steps_per_generation` into it and the buffer of batches; `loss_type` could be
@@ -18,10 +19,11 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 from monitor_service.engine.settings import KNOBS
-from trainer import loss_mask
+from trainer.methods import loss_mask, sampling
 from trainer.places import FAILURES, Number, attribute, head_temperatures, item
 from trainer.schedule import LearningRateScale
 
@@ -80,7 +82,12 @@ class Knobs:
             "entropy_coef": _judged(_entropy_coef, trainer),
             "temperature": _judged(_temperature, trainer),
             "learning_rate_scale": self._rate,
-            "loss_mask": _judged(_Switch, trainer),
+            "loss_mask": _judged(
+                partial(_Switch, name="loss_mask", refusal=loss_mask.refusal), trainer
+            ),
+            "dynamic_sampling": _judged(
+                partial(_Switch, name="dynamic_sampling", refusal=sampling.refusal), trainer
+            ),
         }
         assert self._knobs.keys() == KNOBS.keys()
 
@@ -191,6 +198,8 @@ def _beta(trainer: Any) -> Knob:
     reason = _frozen(trainer)
     if trainer.beta == 0:
         reason = "no reference model: TRL loads one only when beta is above 0 from the start"
+    elif getattr(trainer.args, "kl_target", None) is not None:
+        reason = "kl_target: the adaptive controller moves it after every optimizer step"
     return Number([attribute(trainer, "beta")], lambda _: reason)
 
 
@@ -229,13 +238,14 @@ def _temperature(trainer: Any) -> Knob:
 
 
 class _Switch:
-    """The loss mask, on or off."""
+    """Something that is carried out on each batch, on or off."""
 
     note: str | None = None
 
-    def __init__(self, trainer: Any) -> None:
-        self._reason = loss_mask.refusal(trainer)
-        self.value = False
+    def __init__(self, trainer: Any, *, name: str, refusal: Callable[[Any], str | None]) -> None:
+        """The switch `name`; `refusal` says why it cannot be on."""
+        self._reason = refusal(trainer)
+        self._own = self.value = bool(getattr(trainer.args, name, False))
 
     def holds(self, value: float) -> bool:
         return self.value == value
@@ -247,4 +257,4 @@ class _Switch:
         self.value = bool(value)
 
     def restore(self) -> None:
-        self.value = False
+        self.value = self._own

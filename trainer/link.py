@@ -7,12 +7,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import msgspec
 
 from monitor_service.engine.advance import advance
-from monitor_service.engine.settings import Settings
+from monitor_service.engine.changes import with_changes
+from monitor_service.engine.settings import TUNABLE, Settings
 from monitor_service.engine.state import RunState
-from monitor_service.errors import AcrError, InputTooLarge
+from monitor_service.errors import AcrError, InputTooLarge, InvalidInput
 from monitor_service.wire import StepReport, observation
 
 WhenUnreachable = Literal["grpo", "hold", "fail"]
@@ -77,6 +80,24 @@ class MonitorLink(Protocol):
         """Deliver what is queued, within a bound, and let go."""
         ...
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, made of what JSON has; may wait for a disk."""
+        ...
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what a checkpoint kept, before `start`.
+
+        What is missing starts afresh; what is unreadable does so with a warning.
+        """
+        ...
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint keeps of a run in process: its state, and what it was configured with."""
+
+    configured: Settings
+    run: RunState
+
 
 class InProcessMonitor:
     """The engine inside the trainer."""
@@ -86,8 +107,25 @@ class InProcessMonitor:
         self._clock = clock
         self._initial = settings
         self._state = RunState(settings=settings)
+        self._kept: _Kept | None = None
 
-    def start(self, after_step: int) -> None:  # noqa: D102 - the Protocol documents it
+    def start(self, after_step: int) -> None:
+        """Go on with the state that was loaded, if it is of this step or before; else afresh.
+
+        A setting that is configured otherwise than in the checkpoint's run is changed to what is
+        configured now. A kill is over: there is nobody to re-arm, but who started the trainer.
+        """
+        kept, self._kept = self._kept, None
+        if kept and kept.run.step > after_step:
+            what = "the checkpoint's statistics are of step %d and start afresh after step %d"
+            log.warning(what, kept.run.step, after_step)
+        elif kept:
+            try:
+                self._state = _continued(kept, self._initial)
+            except InvalidInput as error:
+                log.warning("the checkpoint's statistics start afresh: %s", error)
+            else:
+                return
         settings = replace(self._initial, through_step=after_step)
         self._state = RunState(settings=settings, step=after_step, attempts=((1, after_step),))
 
@@ -104,3 +142,33 @@ class InProcessMonitor:
 
     def close(self) -> None:  # noqa: D102
         return
+
+    def state(self) -> dict[str, Any]:  # noqa: D102
+        kept = _Kept(configured=self._initial, run=self._state)
+        return msgspec.json.decode(msgspec.json.encode(kept), type=dict[str, Any])
+
+    def load(self, state: Mapping[str, Any]) -> None:  # noqa: D102
+        if not state:
+            return
+        try:
+            self._kept = msgspec.convert(state, _Kept)
+        except msgspec.ValidationError as error:
+            log.warning("the checkpoint's statistics are unreadable and start afresh: %s", error)
+
+
+def _continued(kept: _Kept, configured: Settings) -> RunState:
+    """The state that was kept, under what is configured now."""
+    run = replace(kept.run, settings=replace(kept.run.settings, kill=None))
+    changes = {
+        name: value
+        for name in TUNABLE
+        if (value := getattr(configured, name)) != getattr(kept.configured, name)
+    }
+    if not changes:
+        return run
+    told = ", ".join(f"{name}={value}" for name, value in changes.items())
+    log.warning("configured otherwise than in the checkpoint's run, and changed: %s", told)
+    # A profile brings all of its settings along, so all that is configured has to follow it.
+    if "profile" in changes:
+        changes = {name: getattr(configured, name) for name in TUNABLE}
+    return with_changes(run, changes)

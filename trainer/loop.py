@@ -16,24 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor_service.engine.advance import KILL_FILE_ACTOR
-from monitor_service.engine.collapse import COLLAPSE_STD, Matrix, Outcome
+from monitor_service.engine.collapse import Matrix, Outcome
 from monitor_service.engine.injection import Host
 from monitor_service.engine.ledger import NOTHING_INJECTED, Ledger
 from monitor_service.engine.orders import Command, Kill
 from monitor_service.engine.plan import Context, Plan, plan
 from monitor_service.engine.settings import Settings
-from monitor_service.engine.smoothing import MIN_GROUPS
-from monitor_service.wire import (
-    MAX_NAME_CHARS,
-    MAX_REASON_CHARS,
-    Applied,
-    Component,
-    Injection,
-    Knob,
-    Scalars,
-    StepReport,
-    pack,
-)
+from monitor_service.wire import Knob, Sampling, Scalars, StepReport, pack
+from trainer import reporting
+from trainer.doubts import doubts
 from trainer.link import Held, MonitorLink
 
 log = logging.getLogger(__name__)
@@ -96,11 +87,17 @@ class ControlLoop:
         """A new generation batch: take the settings that it will be decided with."""
         self._step += 1
         held = self._share(self._taken() if self._link else None)
-        if self._refusal and held.settings.mode != "off":
-            held = Held(settings=replace(held.settings, mode="off"), note=self._refusal)
         self._held = held
+        if self._refusal:
+            self.stand_aside(self._refusal)
         self._hear(held.settings.command, held.settings.session)
-        return held.settings
+        return self._now.settings
+
+    def stand_aside(self, reason: str) -> None:
+        """Inject nothing into the batch under way; `begin_step` came before."""
+        settings = self._now.settings
+        if settings.mode != "off":
+            self._held = Held(settings=replace(settings, mode="off"), note=reason)
 
     def _hear(self, command: Command | None, session: str) -> None:
         # A monitor that lost its data counts from 1 again, under the name of another session.
@@ -208,6 +205,8 @@ class ControlLoop:
         scalars: Scalars,
         optimizer_step: int,
         knobs: Mapping[str, Knob] | None = None,
+        effective_acr: float | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         """Hand the batch to the monitor; does nothing on other ranks than 0.
 
@@ -219,6 +218,9 @@ class ControlLoop:
             scalars: what the trainer measured.
             optimizer_step: optimizer steps finished so far.
             knobs: what became of the trainer's parameters that the settings ask for.
+            effective_acr: share of the groups trained on that are without a signal, where
+                something else than the plan gave or took signals.
+            sampling: how dynamic sampling filled the batch; None without.
         """
         if self._link is None:
             return
@@ -228,13 +230,19 @@ class ControlLoop:
                 optimizer_step=optimizer_step,
                 rewards=pack(rewards),
                 primary=None if primary is None else pack(primary),
-                components={
-                    # The folder of a reward model may give it no name at all.
-                    name[:MAX_NAME_CHARS] or f"reward_{at}": _component(values)
-                    for at, (name, values) in enumerate(components.items(), 1)
-                },
+                components=reporting.components(components),
                 scalars=scalars,
-                applied=self._applied(decided, knobs or {}),
+                applied=reporting.applied(
+                    self._now,
+                    decided,
+                    ledger=self._ledger,
+                    shadow_ledger=self._shadow_ledger,
+                    effective_acr=_effective(decided, effective_acr),
+                    sampling=sampling,
+                    knobs=knobs or {},
+                    kill=self._kill,
+                    killed_after_rearms=self._killed_after_rearms,
+                ),
             )
         )
 
@@ -243,51 +251,26 @@ class ControlLoop:
         if self._link:
             self._link.close()
 
-    def figures(self, decided: Plan) -> dict[str, float]:
-        """What the trainer logs under its own metrics; a rate nobody can state is left out."""
+    def figures(self, decided: Plan, effective_acr: float | None = None) -> dict[str, float]:
+        """What the trainer logs under its own metrics; a rate nobody can state is left out.
+
+        Args:
+            decided: the plan that was applied.
+            effective_acr: as in `report`.
+        """
         groups = decided.groups
         found = {
             "acr": groups.acr,
             "acr_wrong": groups.share(Outcome.ALL_WRONG),
             "acr_correct": groups.share(Outcome.ALL_CORRECT),
-            "acr_effective": self._effective_acr(decided),
+            "acr_effective": _effective(decided, effective_acr),
             "acr_threshold": self._now.settings.threshold,
         }
         return {name: rate for name, rate in found.items() if rate is not None}
 
     def _warn_once(self, decided: Plan, judged: Matrix) -> None:
         """Say what keeps interventions from being what the configuration asked for."""
-        settings = self._now.settings
-        if settings.reward_range is None:
-            return
-        low, high = settings.reward_range.low, settings.reward_range.high
-        excess = max(np.nanmax(judged, initial=high) - high, low - np.nanmin(judged, initial=low))
-        found = {}
-        groups = decided.groups
-        other = groups.count(Outcome.UNIFORM_OTHER)
-        remedy = (
-            f"set primary_reward to the one of {self._reward_names} that tells right from wrong"
-            if "," in self._reward_names
-            else "set reward_low and reward_high"
-        )
-        if excess > COLLAPSE_STD:
-            found["range"] = (
-                f"rewards lie outside [{low:g}, {high:g}], so groups that collapse there are never "
-                f"injected; {remedy}"
-            )
-        elif 2 * other > groups.num_collapsed:
-            found["other"] = (
-                f"{other} of {groups.num_collapsed} collapsed groups are neither wrong ({low:g}) "
-                f"nor right ({high:g}) and are never injected; {remedy}"
-            )
-        is_small = decided.acr_source != settings.acr_source and settings.controller != "guarded"
-        if groups.num_scored and is_small:
-            found["source"] = (
-                f"{decided.groups.num_scored} scored groups a step are fewer than "
-                f"min_groups_per_unit={settings.min_groups_per_unit}: the smoothed ACR decides, "
-                f"once {MIN_GROUPS} groups were seen"
-            )
-        for name, text in found.items():
+        for name, text in doubts(decided, self._now.settings, judged, self._reward_names).items():
             if name not in self._warned:
                 self._warned.add(name)
                 log.warning("step %d: %s", self._step, text)
@@ -305,7 +288,8 @@ class ControlLoop:
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         ledgers = {"ledger": self._ledger, "shadow_ledger": self._shadow_ledger}
-        return {"step": self._step, **msgspec.to_builtins(ledgers)}
+        link = self._link.state() if self._link else {}
+        return {"step": self._step, "link": link, **msgspec.to_builtins(ledgers)}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take over what a checkpoint kept; a part that is missing or unreadable starts afresh."""
@@ -314,41 +298,15 @@ class ControlLoop:
                 setattr(self, f"_{name}", msgspec.convert(state.get(name, {}), Ledger))
             except msgspec.ValidationError as error:
                 log.warning("the checkpoint's %s is unreadable and starts afresh: %s", name, error)
+        link = state.get("link")
+        if self._link and isinstance(link, dict):
+            self._link.load(link)
 
-    @staticmethod
-    def _effective_acr(decided: Plan) -> float | None:
-        return decided.effective_acr if decided.mode == "active" else decided.groups.acr
 
-    def _applied(self, decided: Plan, knobs: Mapping[str, Knob]) -> Applied:
-        settings = self._now.settings
-        done = (
-            _injection(decided, self._ledger)
-            if decided.mode == "active"
-            else Injection(
-                mass_fraction_pooled=self._ledger.mass_fraction,
-                group_fraction_pooled=self._ledger.group_fraction,
-                effective_acr=decided.groups.acr,
-            )
-        )
-        return Applied(
-            **msgspec.structs.asdict(done),
-            settings_version=settings.version,
-            through_step=settings.through_step,
-            mode=settings.acting_mode,
-            threshold=settings.threshold,
-            triggered=decided.triggered,
-            acr=decided.acr,
-            acr_source=decided.acr_source,
-            stage=settings.arming.stage,
-            decisions=decided.counts(),
-            shadow=_injection(decided, self._shadow_ledger) if decided.mode == "shadow" else None,
-            overrides=[override.number for override in settings.overrides],
-            knobs={name: _told(knob) for name, knob in knobs.items()},
-            command=settings.command.number if settings.command else None,
-            kill=None if self._killed_after_rearms is None else self._kill,
-            killed_after_rearms=self._killed_after_rearms,
-            note=_shortened(self._now.note),
-        )
+def _effective(decided: Plan, effective_acr: float | None) -> float | None:
+    if effective_acr is not None:
+        return effective_acr
+    return decided.effective_acr if decided.mode == "active" else decided.groups.acr
 
 
 def _exists(file: Path) -> bool:
@@ -358,35 +316,3 @@ def _exists(file: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def _injection(decided: Plan, ledger: Ledger) -> Injection:
-    sizes = np.abs(decided.advantages[decided.is_injected])
-    return Injection(
-        injected_wrong=decided.num_injected(Outcome.ALL_WRONG),
-        injected_correct=decided.num_injected(Outcome.ALL_CORRECT),
-        num_virtual=int(decided.num_virtual.max(initial=0)),
-        advantage_abs_max=float(sizes.max(initial=0.0)),
-        virtual_mass_fraction=decided.virtual_mass_fraction,
-        mass_fraction_pooled=ledger.mass_fraction,
-        group_fraction_pooled=ledger.group_fraction,
-        mass_scale=decided.mass_scale,
-        effective_acr=decided.effective_acr,
-    )
-
-
-def _told(knob: Knob) -> Knob:
-    return msgspec.structs.replace(knob, reason=_shortened(knob.reason))
-
-
-def _shortened(text: str | None) -> str | None:
-    # Other people's errors have any length, and a report with a longer text is refused.
-    return text and text[:MAX_REASON_CHARS]
-
-
-def _component(values: npt.ArrayLike) -> Component:
-    scored = np.asarray(values, dtype=np.float64)
-    scored = scored[np.isfinite(scored)]
-    if not scored.size:
-        return Component()
-    return Component(mean=float(scored.mean()), std=float(scored.std()))

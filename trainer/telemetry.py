@@ -6,11 +6,17 @@ Loss, gradient norm and learning rate exist only in TRL's log lines, so they are
 a mean over `logging_steps`.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
+
+import msgspec
 
 from monitor_service.wire import Scalars
+
+log = logging.getLogger(__name__)
 
 _LOGGED_ONLY = ("grad_norm", "loss", "learning_rate")
 
@@ -59,6 +65,21 @@ class Telemetry:
     def scalars(self) -> Scalars:
         """The newest figures, finite ones; the others by name only."""
         return Scalars(**self._newest, non_finite=sorted(self._non_finite))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the first batch of a resumed run is reported with these."""
+        kept: dict[str, Any] = msgspec.to_builtins(self.scalars())
+        return kept
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what a checkpoint kept; what is unreadable starts afresh."""
+        try:
+            kept = msgspec.to_builtins(msgspec.convert(state, Scalars))
+        except msgspec.ValidationError as error:
+            log.warning("the checkpoint's telemetry is unreadable and starts afresh: %s", error)
+            return
+        self._non_finite = set(kept.pop("non_finite", ()))
+        self._newest |= kept
 
     def _take(self, field: str, value: object) -> None:
         if not isinstance(value, int | float):

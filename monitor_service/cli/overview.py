@@ -24,7 +24,7 @@ from monitor_service.engine.health.alarms import Verdict
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import KNOBS, TUNABLE, Settings
 from monitor_service.resources import Change, Diagnosis, Requested, Run, StepRecord
-from monitor_service.wire import Applied
+from monitor_service.wire import Applied, Sampling
 
 _NOT_OF_A_PROFILE = {"profile", "seed", *KNOBS}
 
@@ -71,6 +71,8 @@ def _sections(
     yield "held", steering.held(acting)
     if run.last is not None and run.last.applied is not None:
         yield "groups", wrapped(_decisions(run.last.applied))
+        if run.last.applied.sampling is not None:
+            yield "sampling", wrapped(_sampling(run.last.applied.sampling))
     if run.last is not None:
         yield "loop", wrapped(_loop(run.last, settings))
     yield "settings", wrapped(_settings(settings))
@@ -152,6 +154,18 @@ def _decisions(applied: Applied) -> str:
     ordered = sorted(applied.decisions.items(), key=lambda one: (-one[1], one[0]))
     shown = ((count, words.get(name, name.replace("_", " "))) for name, count in ordered)
     return ", ".join(f"{count} {what}" for count, what in shown)
+
+
+def _sampling(found: Sampling) -> str:
+    """How dynamic sampling filled the newest batch."""
+    fill = f" and {found.filled} that collapsed" if found.filled else ""
+    limit = f", ended by {found.stopped_by}" if found.stopped_by else ""
+    left = f"; {found.surplus} that differ were left over" if found.surplus else ""
+    tries = "1 try" if found.tries == 1 else f"{found.tries} tries"
+    return (
+        f"{plural(found.sampled, 'group')} ({found.tokens} tokens) in {tries}{limit}: "
+        f"{found.kept} that differ{fill} were trained on{left}"
+    )
 
 
 def _settings(settings: Settings) -> str:

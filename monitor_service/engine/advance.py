@@ -126,6 +126,9 @@ def _counted(before: Counters, groups: Groups, seen: Observation, missing: int) 
         injected_correct=before.injected_correct + seen.injected_correct,
         shadow_wrong=before.shadow_wrong + seen.shadow_wrong,
         shadow_correct=before.shadow_correct + seen.shadow_correct,
+        sampling_kept=before.sampling_kept + (seen.sampling.kept if seen.sampling else 0),
+        sampling_filled=before.sampling_filled + (seen.sampling.filled if seen.sampling else 0),
+        sampling_surplus=before.sampling_surplus + (seen.sampling.surplus if seen.sampling else 0),
     )
 
 
@@ -189,6 +192,9 @@ def _vitals(seen: Observation, groups: Groups, memory: Memory, figures: StepFigu
         settings_lag_steps=seen.settings_lag_steps,
         not_applied=seen.not_applied,
         non_finite=seen.non_finite,
+        filled_share=seen.sampling.filled_share if seen.sampling else None,
+        sampling_tries=seen.sampling.tries if seen.sampling else None,
+        sampling_stopped_by=(seen.sampling.stopped_by or "") if seen.sampling else "",
         **seen.scalars,
     )
 

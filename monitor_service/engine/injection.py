@@ -2,6 +2,7 @@
 
 With `scale_rewards="batch"` the host divides by the std of the whole batch, so an injected group
 does too; when the batch itself has no spread its own std is used. With "none" nothing is divided.
+A strategy that gives the advantage itself is in no units: the host's normalisation passes it by.
 """
 
 from dataclasses import dataclass
@@ -51,13 +52,16 @@ def value(
     assert settings.reward_range is not None, "without a range no group has a side"
     width = settings.reward_range.high - settings.reward_range.low
     divisor, unit, cap = None, 1.0, settings.max_advantage
-    if host.scale == "none":
+    strategy = STRATEGIES[settings.strategy]
+    # A magnitude is an advantage already: nothing to divide, and in no units.
+    scale = host.scale if strategy.magnitude is None else "group"
+    if scale == "none":
         divisor, unit = 1.0, width
         cap = None if cap is None else cap * width
-    elif host.scale == "batch" and deviation >= COLLAPSE_STD:
+    elif scale == "batch" and deviation >= COLLAPSE_STD:
         divisor, unit = deviation + host.eps, width
     plain = advantage(
-        STRATEGIES[settings.strategy],
+        strategy,
         outcome,
         size=size,
         k=k,

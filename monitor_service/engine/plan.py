@@ -86,7 +86,7 @@ class Plan:
         decisions: `[N]` int8 of `Decision`.
         is_rewritten: `[N]` bool, groups whose advantages the trainer replaces.
         advantages: `[N]` the value for every scored completion of an injected group; else 0.
-        num_virtual: `[N]` K of injected groups; else 0.
+        num_virtual: `[N]` K of injected groups; 0 where nothing was invented.
         healthy_mass: sum of |A| over the completions that were not injected.
         mass_scale: factor that the cap on the mass put on the injected advantages; 1 when it
             did not bind.
@@ -336,7 +336,9 @@ def _value(
         members = injected & (groups.outcomes == outcome)
         # One value per group size: all groups of a side and size share it, unless it is drawn.
         for size in np.unique(groups.sizes[members]).tolist():
-            k = strategy.always_k or num_virtual(size, acr, settings.alpha)
+            k = strategy.always_k
+            if k is None:
+                k = num_virtual(size, acr, settings.alpha)
             same = np.flatnonzero(members & (groups.sizes == size))
             for chunk in same[:, None] if strategy.is_random else [same]:
                 # Drawn by group; a group's number is not the batch's own draw of an order.

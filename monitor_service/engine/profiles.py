@@ -36,16 +36,26 @@ _GUARDED: Mapping[str, Any] = {
     "heed_alarms": True,
 }
 
+_CONSTANT: Mapping[str, Any] = {
+    **_PAPER,
+    "controller": "fixed",
+    "threshold": 0.0,
+    "min_groups_per_unit": 1,
+    "strategy": "constant",
+}
+
 PROFILES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "paper": _PAPER,
         "guarded": _GUARDED,
         "observe": {**_GUARDED, "mode": "shadow"},
+        "constant": _CONSTANT,
         "grpo": {"mode": "off"},
     }
 )
 """paper: the published method, clamped. guarded: our controller, with its caps. observe: guarded
-in shadow, so nothing is touched. grpo: nothing is touched, and nothing is decided."""
+in shadow, so nothing is touched. constant: a fixed advantage for every group that is all-right or
+all-wrong, at every step. grpo: nothing is touched, and nothing is decided."""
 
 
 def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:

@@ -23,7 +23,7 @@ from monitor_service.errors import InvalidInput
 Mode = Literal["off", "shadow", "active"]
 ActingMode = Literal["off", "shadow", "active", "locked"]
 ControllerName = Literal["paper", "fixed", "guarded"]
-ProfileName = Literal["paper", "guarded", "observe", "grpo"]
+ProfileName = Literal["paper", "guarded", "observe", "constant", "grpo"]
 AcrSource = Literal["batch", "window", "ewma"]
 
 
@@ -109,6 +109,8 @@ class Settings:
     """Factor on the learning rate's schedule."""
     loss_mask: bool | None = None
     """Keep groups without a signal out of the loss and its denominator."""
+    dynamic_sampling: bool | None = None
+    """Sample on until the batch is filled with groups that differ, or a budget is used up."""
     overrides: tuple[Override, ...] = ()
     """Changes with an end; a later one wins."""
     kill: Kill | None = None
@@ -151,8 +153,8 @@ class Settings:
             raise InvalidInput(
                 "strategy",
                 self.strategy,
-                "none, or mode off, while the reward has no bounds: virtual rewards are fractions "
-                "of the range from reward_low to reward_high",
+                "none, or mode off, while the reward has no bounds: what is right and what is "
+                "wrong is told by the range from reward_low to reward_high",
             )
         if low is not None and high is not None and low >= high:
             raise InvalidInput("reward_low", low, "below reward_high")
@@ -237,6 +239,7 @@ KNOBS: Mapping[str, Rule] = MappingProxyType(
         "temperature": _or_none(_number(0, 5, open_low=True)),
         "learning_rate_scale": _or_none(_number(0, 10)),
         "loss_mask": _or_none(_BOOLEAN),
+        "dynamic_sampling": _or_none(_BOOLEAN),
     }
 )
 """The trainer's own parameters that can be driven while it runs."""

@@ -9,6 +9,7 @@ from monitor_service.engine.health.alarms import HEALTH_UNKNOWN, Health
 from monitor_service.engine.orders import Kill
 from monitor_service.engine.settings import AcrSource, Settings
 from monitor_service.engine.smoothing import UNKNOWN, Trend
+from monitor_service.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,10 @@ class Counters:
     shadow_wrong: int = 0
     shadow_correct: int = 0
     """Groups that would have been injected, had the mode not been shadow."""
+    sampling_kept: int = 0
+    sampling_filled: int = 0
+    sampling_surplus: int = 0
+    """What became of groups under dynamic sampling."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,46 @@ class RunState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What dynamic sampling made of one step; kept + filled groups were trained on.
+
+    Raises InvalidInput when the figures contradict each other.
+
+    Attributes:
+        tries: batches of prompts that were sampled.
+        sampled: groups in them.
+        kept: groups that differ, in the batch.
+        filled: collapsed groups that fill the batch.
+        surplus: groups that differ and were left over.
+        stopped_by: the limit that ended it; None when groups enough differed.
+    """
+
+    tries: int
+    sampled: int
+    kept: int
+    filled: int = 0
+    surplus: int = 0
+    stopped_by: str | None = None
+
+    def __post_init__(self) -> None:
+        field = "applied.sampling"
+        trained, used = (self.kept, self.filled), (self.kept, self.filled, self.surplus)
+        if not sum(trained):
+            raise InvalidInput(f"{field}.kept, {field}.filled", trained, "at least 1 together")
+        if sum(used) > self.sampled:
+            names = f"{field}.kept, {field}.filled, {field}.surplus"
+            raise InvalidInput(names, used, f"at most {self.sampled} together, the groups sampled")
+        if self.filled and self.stopped_by is None:
+            allowed = "what ended the sampling, when collapsed groups fill the batch"
+            raise InvalidInput(f"{field}.stopped_by", self.stopped_by, allowed)
+
+    @property
+    def filled_share(self) -> float:
+        """Share of the batch that only fills it, in [0, 1]."""
+        return self.filled / (self.kept + self.filled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What one step's report says, as far as the engine looks at it.
 
@@ -93,6 +138,8 @@ class Observation:
             so many re-armings.
         kill: that kill; None stands for a kill file.
         command: number of the command that the trainer is carrying out.
+        sampling: how the batch was filled, under dynamic sampling; `rewards` are then of all groups
+            that were sampled.
     """
 
     step: int
@@ -110,6 +157,7 @@ class Observation:
     kill: Kill | None = None
     killed_after_rearms: int | None = None
     command: int | None = None
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,10 @@ per group. For the paper's values and eps -> 0 it has the closed form of `closed
 r_obs and r_anchor cancel. Rewards are mapped to [0, 1] first (wrong 0, correct 1), so that any
 affine reward gives the same advantage.
 
+`constant` invents no rewards: the advantage itself is given, +1 for all-correct and -1 for
+all-wrong (positive and negative sample reinforcement, arXiv 2506.01347; the +-1 of AGPO's first
+version, arXiv 2503.15952). K, G, the anchor, eps and the divisor do not matter to it.
+
 Left out: the per-side budget and the caps on injected mass.
 """
 
@@ -56,6 +60,7 @@ class Strategy:
         correct: (K, rng) -> virtual rewards `[<=K]` for a group of ones.
         wrong: (K, anchor, rng) -> virtual rewards for a group of zeros.
         always_k: how many virtual rewards it uses whatever K is; None follows K.
+        magnitude: |A| itself, whatever rewards and normalisation are; None follows from them.
         ddof: 0 for the population std of the paper, 1 for the sample std.
         is_random: whether it draws from rng.
         uniform_batch_only: acts only when every group of the batch collapsed to the same side.
@@ -65,6 +70,7 @@ class Strategy:
     correct: Callable[[int, np.random.Generator | None], Matrix]
     wrong: Callable[[int, float, np.random.Generator | None], Matrix]
     always_k: int | None = None
+    magnitude: float | None = None
     ddof: int = 0
     is_random: bool = False
     uniform_batch_only: bool = False
@@ -129,6 +135,13 @@ STRATEGIES = MappingProxyType(
             uniform_batch_only=True,
             source="the authors' repository, which differs from their paper",
         ),
+        "constant": Strategy(
+            correct=lambda k, rng: np.empty(0),
+            wrong=lambda k, anchor, rng: np.empty(0),
+            always_k=0,
+            magnitude=1.0,
+            source="PSR and NSR (arXiv 2506.01347); AGPO's first version (arXiv 2503.15952)",
+        ),
     }
 )
 
@@ -160,6 +173,8 @@ def advantage(
         Positive for ALL_CORRECT, negative for ALL_WRONG, 0 where the strategy is inert.
     """
     is_correct = outcome == Outcome.ALL_CORRECT
+    if strategy.magnitude is not None:
+        return strategy.magnitude if is_correct else -strategy.magnitude
     virtual = strategy.correct(k, rng) if is_correct else strategy.wrong(k, anchor, rng)
     real = 1.0 if is_correct else 0.0
     deviations = virtual - real

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from monitor_service.engine.collapse import Outcome, RewardRange, judge, matrix
 from monitor_service.engine.injection import Host
 from monitor_service.engine.plan import Decision, Plan, decision_acr, plan
+from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.smoothing import Memory
 from monitor_service.engine.virtual import closed_form
@@ -150,6 +151,37 @@ def test_a_strategy_that_does_nothing_says_so():
     assert decisions(planned([[1, 1], [0, 0]], strategy="none")) == [Decision.INERT_STRATEGY] * 2
     draft = planned([[1, 1], [0, 0]], strategy="stratified_draft")
     assert decisions(draft) == [Decision.INJECTED, Decision.INERT_STRATEGY]
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("size", [2, 8])
+def test_a_constant_advantage_passes_the_hosts_normalisation_and_the_range_by(scale, size):
+    groups = [[3] * size, [-1] * size, [-1] + [3] * (size - 1)]
+    changes: dict[str, Any] = {
+        "strategy": "constant",
+        "reward_low": -1.0,
+        "reward_high": 3.0,
+        "scale_wrong": 0.5,
+    }
+    found = planned(groups, Host(scale=scale), **changes)
+    assert found.advantages.tolist() == [1.0, -0.5, 0.0]
+    assert found.num_virtual.tolist() == [0, 0, 0]
+    assert found.virtual_mass == 1.5 * size
+    # A cap is in units of |A|; the width of 4 has nothing to do with it.
+    capped = planned(groups, Host(scale=scale), **changes, max_advantage=0.75)
+    assert capped.advantages.tolist() == [0.75, -0.5, 0.0]
+
+
+@pytest.mark.parametrize("side", [0.0, 1.0])
+def test_the_constant_profile_acts_on_every_collapsed_group_from_a_batch_of_one_on(side):
+    settings = from_profile("constant", {})
+    first = plan(np.full((1, 4), side), settings, step=1)
+    assert (first.acr, first.acr_source, first.triggered) == (1.0, "batch", True)
+    assert first.advantages.tolist() == [2 * side - 1]
+    rare = plan(np.vstack([[side] * 4, *[[0, 1, 0, 1]] * 63]), settings, step=1)
+    assert rare.advantages.tolist() == [2 * side - 1] + [0.0] * 63
+    healthy = plan(np.array([[0.0, 1.0]]), settings, step=1)
+    assert (healthy.acr, healthy.triggered) == (0.0, False)
 
 
 @pytest.mark.parametrize(

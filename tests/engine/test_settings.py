@@ -55,6 +55,7 @@ LEGAL: dict[str, st.SearchStrategy] = {
     "temperature": st.none() | st.floats(0, 5, exclude_min=True),
     "learning_rate_scale": st.none() | st.floats(0, 10),
     "loss_mask": st.none() | st.booleans(),
+    "dynamic_sampling": st.none() | st.booleans(),
 }
 RATES = ("threshold", "threshold_low", "threshold_high", "scale_wrong", "scale_correct")
 POSITIVE = ("eta", "alpha", "r_anchor", "max_group_fraction", "max_mass_fraction")
@@ -67,9 +68,16 @@ OPTIONAL = (
     *("reward_low", "reward_high", "max_advantage", "epsilon_low", "epsilon_high"),
     *("beta", "entropy_coef", "temperature", "learning_rate_scale"),
 )
-OTHERS = ("prompt_budget", "loss_mask")
+OTHERS = ("prompt_budget", "loss_mask", "dynamic_sampling")
 
-legal_changes = st.fixed_dictionaries({}, optional=LEGAL)
+
+def is_consistent(changes: dict[str, Any]) -> bool:
+    """The guarded controller cannot enter at the constant profile's threshold of 0."""
+    is_constant = changes.get("profile") == "constant" and "threshold" not in changes
+    return not (is_constant and changes.get("controller") == "guarded")
+
+
+legal_changes = st.fixed_dictionaries({}, optional=LEGAL).filter(is_consistent)
 
 
 def refused(changes: dict[str, Any]) -> InvalidInput:
@@ -92,7 +100,7 @@ def test_every_field_a_person_may_change_is_covered_here():
     names = {*NUMBERS, *OPTIONAL, *INTEGERS, *CHOICES, *BOOLEANS, *OTHERS}
     assert set(TUNABLE) == set(LEGAL) == names
     assert set(OVERRIDABLE) == names - {"profile"}
-    assert set(TUNABLE) > set(KNOBS) > {"beta", "loss_mask"}
+    assert set(TUNABLE) > set(KNOBS) > {"beta", "loss_mask", "dynamic_sampling"}
     untouchable = {field.name for field in fields(Settings)} - set(TUNABLE)
     assert untouchable == {
         *("version", "revision", "through_step", "session", "memory"),
@@ -138,7 +146,8 @@ def test_null_is_refused_where_it_would_mean_nothing(name):
 def test_a_switch_has_to_be_true_or_false(name, value):
     error = refused({name: value})
     assert (error.field, error.allowed) == (name, "must be true or false")
-    assert refused({"loss_mask": value}).allowed == "must be true or false, or null"
+    for knob in ("loss_mask", "dynamic_sampling"):
+        assert refused({knob: value}).allowed == "must be true or false, or null"
 
 
 @pytest.mark.parametrize("name", RATES + POSITIVE)
@@ -259,6 +268,18 @@ def test_the_grpo_profile_switches_off_and_paper_switches_on_again():
     assert changed(off, {"profile": "paper"}).mode == "active"
 
 
+def test_the_constant_profile_is_the_paper_with_one_size_and_no_threshold():
+    expected = replace(
+        from_profile("paper", {}),
+        profile="constant",
+        controller="fixed",
+        threshold=0.0,
+        min_groups_per_unit=1,
+        strategy="constant",
+    )
+    assert from_profile("constant", {}) == expected
+
+
 def test_guarded_and_observe_differ_in_nothing_but_the_mode():
     guarded = from_profile("guarded", {})
     assert from_profile("observe", {}) == replace(guarded, profile="observe", mode="shadow")
@@ -271,7 +292,8 @@ def test_guarded_and_observe_differ_in_nothing_but_the_mode():
 
 @pytest.mark.parametrize("profile", ["medium", None, ["paper"], 1])
 def test_a_profile_that_does_not_exist_is_refused(profile):
-    with pytest.raises(InvalidInput, match=r"^profile: one of paper, guarded, observe, grpo; got"):
+    names = "paper, guarded, observe, constant, grpo"
+    with pytest.raises(InvalidInput, match=rf"^profile: one of {names}; got"):
         changed(Settings(), {"profile": profile})
 
 

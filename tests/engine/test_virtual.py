@@ -92,6 +92,8 @@ def test_stratified_rewards_are_evenly_spaced_away_from_the_real_ones(outcome, k
         ("official_code", WRONG, [1]),
         ("none", CORRECT, []),
         ("none", WRONG, []),
+        ("constant", CORRECT, []),
+        ("constant", WRONG, []),
     ],
 )
 def test_every_other_strategy_has_its_own_virtual_rewards(name, outcome, expected):
@@ -114,6 +116,7 @@ def test_the_engine_equals_the_construction_for_every_strategy_side_and_size():
                 for outcome, real in ((CORRECT, 1.0), (WRONG, 0.0)):
                     if (
                         strategy.is_random
+                        or strategy.magnitude is not None
                         or (name, outcome) in INERT
                         or (k, outcome) == (1, CORRECT)
                     ):
@@ -210,6 +213,7 @@ def test_the_anchor_cancels_where_the_std_divides(anchor, shape):
         # A one joins eight zeros: (1/9) / (1/3 + eps), sample std.
         ("ngrpo_max", 0, -0.333332, 1e-6),
         ("official_code", 0.333233, -0.333233, 1e-4),
+        ("constant", 1, -1, 1e-4),
     ],
 )
 def test_every_strategy_has_its_tabulated_advantage_at_eight_and_six(name, correct, wrong, eps):
@@ -223,6 +227,19 @@ def test_the_official_code_is_weaker_than_the_paper_at_full_collapse():
         0.447114, abs=1e-6
     )
     assert injected("official_code", WRONG, size=4, k=4, divisor=1.0) == -1 / 5
+
+
+@given(
+    st.integers(2, 64),
+    st.integers(0, 64),
+    st.floats(0, 1),
+    st.none() | st.floats(1e-6, 100),
+    st.floats(0.01, 1),
+)
+def test_a_constant_advantage_is_one_whatever_the_group_and_the_host(size, k, eps, divisor, anchor):
+    same = {"size": size, "k": k, "eps": eps, "divisor": divisor, "anchor": anchor}
+    assert injected("constant", CORRECT, **same) == 1.0
+    assert injected("constant", WRONG, **same) == -1.0
 
 
 def test_the_draft_leaves_a_group_of_ones_collapsed_when_k_is_one():

@@ -50,6 +50,9 @@ any_vitals = st.builds(
     settings_lag_steps=st.none() | st.integers(-3, 1000),
     not_applied=st.dictionaries(st.text(max_size=30), st.text(max_size=400), max_size=8),
     acr_primary=fractions,
+    filled_share=fractions,
+    sampling_tries=st.none() | st.integers(1, 1000),
+    sampling_stopped_by=st.sampled_from(["", "tries", "tokens", "data"]),
 )
 
 

@@ -82,6 +82,23 @@ def test_a_healthy_run_fits_in_a_dozen_lines(acr, created):
     assert found["settings"] == "profile paper, revision 1, as the profile has them"
 
 
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "4 groups (96 tokens) in 1 try: 2 that differ were trained on"),
+        (
+            {"tries": 3, "filled": 1, "surplus": 1, "stopped_by": "tries"},
+            "4 groups (96 tokens) in 3 tries, ended by tries: 2 that differ and 1 that collapsed "
+            "were trained on; 1 that differ were left over",
+        ),
+    ],
+)
+def test_how_dynamic_sampling_filled_the_newest_batch_is_told(shown, created, changes, line):
+    sampling = {"tries": 1, "sampled": 4, "kept": 2, "tokens": 96, **changes}
+    run_id = created("grpo", [body(1, applied=applied(1, sampling=sampling))])
+    assert shown(run_id)["sampling"] == line
+
+
 def test_a_trigger_is_told_with_the_threshold_it_was_compared_with(shown, created):
     run_id = created("paper", stuck(1))
     # The first step moves no threshold: 0.75 against 0.5.

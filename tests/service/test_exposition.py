@@ -16,7 +16,7 @@ from monitor_service.exposition import METRIC_NAMES, render
 from monitor_service.resources import Run, StepRecord
 from monitor_service.store.redis import About, StoredRun
 from monitor_service.views import view
-from monitor_service.wire import Applied, Injection, Knob, Scalars, observation
+from monitor_service.wire import Applied, Injection, Knob, Sampling, Scalars, observation
 from tests.service.reports import CORRECT, MIXED, WRONG, report
 
 SCALARS = Scalars(
@@ -43,6 +43,9 @@ APPLIED = applied(
     group_fraction_pooled=0.375,
     mass_fraction_pooled=0.125,
     knobs=KNOBS,
+    sampling=Sampling(
+        tries=3, sampled=9, kept=3, filled=2, surplus=1, tokens=999, stopped_by="tries"
+    ),
 )
 # 8 groups: 3 mixed, 1 wrong, 2 correct, 1 partial credit, 1 unscored; 7 scored.
 REWARDS = [MIXED, MIXED, MIXED, WRONG, CORRECT, CORRECT, [0.5] * 4, [math.nan] * 4]
@@ -130,6 +133,8 @@ def test_group_outcomes_are_counters_and_their_shares_add_up_to_the_acr():
     counted = {"mixed": 7, "all_wrong": 2, "all_correct": 4, "uniform_other": 2, "unscored": 2}
     for outcome, count in counted.items():
         assert value(run, "acr_groups_total", outcome=outcome) == count
+    for use, count in {"kept": 3, "filled": 2, "surplus": 1}.items():
+        assert value(run, "acr_sampling_groups_total", use=use) == count
     for side, count in {"wrong": 1, "correct": 2}.items():
         assert value(run, "acr_injected_groups_total", side=side) == count
     shares = {"all_wrong": 1 / 8, "all_correct": 2 / 8, "uniform_other": 1 / 8}
@@ -258,7 +263,7 @@ def test_before_its_first_step_a_run_has_counters_and_no_figures():
         "acr_build_info",
         *("acr_steps_total", "acr_completions_total", "acr_step_gaps_total"),
         *("acr_intervened_steps_total", "acr_invalid_rewards_total"),
-        *("acr_groups_total", "acr_injected_groups_total"),
+        *("acr_groups_total", "acr_injected_groups_total", "acr_sampling_groups_total"),
         *("acr_run_info", "acr_step", "acr_attempt", "acr_threshold_ratio", "acr_settings_version"),
         *("acr_shadow_injected_groups_total", "acr_acting_mode", "acr_controller_stage"),
         *("acr_killed", "acr_overrides_active"),

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor_service.engine.health import alarms as health
-from monitor_service.engine.health.rules import RULES, Rule
+from monitor_service.engine.health.rule import Rule
+from monitor_service.engine.health.rules import RULES
 from monitor_service.exposition import render
 from monitor_service.monitor import Monitor
 from monitor_service.store.redis import RedisStore

@@ -9,9 +9,9 @@ import trl
 from transformers import PreTrainedModel, TrainerCallback
 
 from tests.trainer.toys import G, arguments, config
-from trainer import loss_mask
 from trainer.knobs import KnobReport, Knobs
-from trainer.loss_mask import EmptyMicroBatches
+from trainer.methods import loss_mask
+from trainer.methods.loss_mask import EmptyMicroBatches
 
 OUTCOMES = ["right", "mixed", "wrong", "mixed"]
 

@@ -320,7 +320,7 @@ def test_what_was_published_while_nobody_listened_is_found(folder: Path) -> None
     with acr_serve(folder) as server:
         client = MonitorClient(server.url, run_id="late", redis_url=server.redis_url)
         client.start()
-        eventually(lambda: client._held is not None, "the run is known")
+        eventually(lambda: client.settings_for(1).note is None, "the run is known")
         client.close()
         with redis.Redis.from_url(server.redis_url) as store:
             newest = msgspec.json.decode(store.get(settings_key("late")), type=Settings)

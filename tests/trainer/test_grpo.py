@@ -14,7 +14,7 @@ from monitor_service.wire import StepReport, check_run_id, observation
 from tests.trainer.toys import G, arguments, by_outcome, config
 from trainer import GRPOTrainer
 from trainer.compat import UnsupportedTrainer
-from trainer.grpo import made_up_run_id
+from trainer.connect import made_up_run_id
 from trainer.link import Held, InProcessMonitor
 
 
@@ -252,7 +252,7 @@ def test_trls_own_config_is_refused_by_name(tmp_path: Path) -> None:
         ({"virtual_sample_alpha": 0}, "virtual_sample_alpha: "),
         (
             {"avspo_profile": "papper"},
-            "avspo_profile: one of paper, guarded, observe, grpo; got 'papper'",
+            "avspo_profile: one of paper, guarded, observe, constant, grpo; got 'papper'",
         ),
         ({"use_avspo": True, "avspo_profile": "grpo"}, "avspo_profile: one that intervenes"),
         ({"monitor_unreachable": "fial"}, "monitor_unreachable: one of grpo, hold, fail"),

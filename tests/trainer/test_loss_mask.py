@@ -15,8 +15,8 @@ from monitor_service.engine.plan import plan
 from monitor_service.engine.settings import Settings
 from tests.trainer.steered import Steered, a_batch, log_probabilities, steered
 from tests.trainer.toys import G
-from trainer import loss_mask
-from trainer.loss_mask import MASKED, EmptyMicroBatches
+from trainer.methods import loss_mask
+from trainer.methods.loss_mask import MASKED, EmptyMicroBatches
 
 ON = {"loss_mask": True}
 
@@ -146,14 +146,14 @@ HALVES = (slice(0, 2), slice(2, 4))
 def test_groups_with_a_signal_of_their_own_or_an_injected_one_stay() -> None:
     rewards = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [np.nan, np.nan]])
     off = plan(rewards, Settings(mode="off"), step=1)
-    assert loss_mask.kept(off, 2).tolist() == [False] * 2 + [True] * 2 + [False] * 4
+    assert loss_mask.has_signal(off).tolist() == [False, True, False, False]
     settings = Settings(threshold=0.0, min_groups_per_unit=1, mode="active")
     injected = plan(rewards, settings, step=1)
     assert injected.is_injected.tolist() == [True, False, True, False]
-    assert loss_mask.kept(injected, 2).tolist() == [True] * 6 + [False] * 2
+    assert loss_mask.has_signal(injected).tolist() == [True, True, True, False]
     shadow = plan(rewards, replace(settings, mode="shadow"), step=1)
     assert shadow.is_injected.any()
-    assert loss_mask.kept(shadow, 2).tolist() == loss_mask.kept(off, 2).tolist()
+    assert loss_mask.has_signal(shadow).tolist() == loss_mask.has_signal(off).tolist()
 
 
 @pytest.mark.parametrize(
@@ -256,6 +256,9 @@ class Counting:
 
     dropped = 0
 
+    def __init__(self) -> None:
+        self.param_groups = [{"lr": 0.1}, {"lr": 0.2}]
+
     def zero_grad(self, set_to_none: bool) -> None:
         assert set_to_none
         self.dropped += 1
@@ -263,11 +266,16 @@ class Counting:
 
 def empties(**changes: Any) -> EmptyMicroBatches:
     accelerator = SimpleNamespace(
-        reduce=lambda tensor, reduction: tensor, distributed_type="NO", scaler=None
+        reduce=lambda tensor, reduction: tensor,
+        distributed_type="NO",
+        scaler=None,
+        sync_gradients=True,
     )
-    vars(accelerator).update({k: v for k, v in changes.items() if k != "aux_loss_enabled"})
-    aux = changes.get("aux_loss_enabled", False)
-    return EmptyMicroBatches(SimpleNamespace(accelerator=accelerator, aux_loss_enabled=aux))
+    of_trainer = {
+        name: changes.pop(name) for name in ("aux_loss_enabled", "optimizer") & changes.keys()
+    }
+    vars(accelerator).update(changes)
+    return EmptyMicroBatches(SimpleNamespace(accelerator=accelerator, **of_trainer))
 
 
 NOTHING = {
@@ -305,7 +313,7 @@ def test_gradients_are_dropped_only_when_no_micro_batch_of_the_step_had_a_token(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"distributed_type": "DEEPSPEED"}, {"scaler": object()}, {"aux_loss_enabled": True}],
+    [{"scaler": object()}, {"aux_loss_enabled": True}],
 )
 def test_gradients_are_kept_where_dropping_them_would_break_the_step(
     changes: dict[str, Any],
@@ -314,6 +322,29 @@ def test_gradients_are_kept_where_dropping_them_would_break_the_step(
     empty.after_loss(NOTHING, {})
     empty.before_step(optimizer)
     assert optimizer.dropped == 0
+
+
+@pytest.mark.parametrize(
+    ("window", "rates"),
+    [
+        ([NOTHING], [0.0, 0.0]),
+        ([NOTHING, NOTHING], [0.0, 0.0]),
+        ([SOMETHING, NOTHING], [0.1, 0.2]),
+        ([NOTHING, SOMETHING], [0.1, 0.2]),
+    ],
+)
+def test_deepspeed_takes_a_step_on_nothing_at_a_rate_of_nought(
+    window: list[dict[str, Any]], rates: list[float]
+) -> None:
+    optimizer = Counting()
+    empty = empties(distributed_type="DEEPSPEED", optimizer=optimizer)
+    for at, inputs in enumerate(window):
+        empty._accelerator.sync_gradients = at == len(window) - 1
+        empty.after_loss(inputs, {})
+    # Here, inside of the last backward, DeepSpeed steps.
+    assert [group["lr"] for group in optimizer.param_groups] == rates
+    empty.before_step(optimizer)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.2]
 
 
 def test_only_the_figures_of_the_empty_micro_batch_are_taken_out() -> None:

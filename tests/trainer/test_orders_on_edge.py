@@ -1,7 +1,9 @@
 """Orders that meet a loop at a bad moment, and reports that must not be refused for a text."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -40,6 +42,11 @@ class Mailbox:
         return True
 
     def close(self) -> None: ...
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, state: Mapping[str, Any]) -> None: ...
 
     def order(self, kind: str, number: int, session: str = "a") -> None:
         state = replace(RunState(settings=self.settings), num_commands=number - 1)

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 
 from trainer import toy, train
+from trainer.data import SOURCES
+from trainer.grpo import GRPOTrainer
+from trainer.rewards.registry import composed
 
 TOY = Path(__file__).parents[2] / "examples" / "toy.yaml"
 
@@ -40,6 +44,14 @@ def test_a_file_and_options_make_a_configuration_and_options_win(tmp_path: Path)
     assert model.model_name_or_path == "toy"
 
 
+@pytest.mark.parametrize("example", sorted(TOY.parent.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_is_a_configuration(example: Path, tmp_path: Path) -> None:
+    options = ["--use_cpu", "true", "--bf16", "false", "--output_dir", str(tmp_path)]
+    script, training, model = train.parse([str(example), *options])
+    assert composed(script.rewards, training)
+    assert toy.is_toy(model.model_name_or_path) != (script.dataset_name in SOURCES)
+
+
 @pytest.fixture
 def acr_train(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -62,6 +74,8 @@ def test_help_lists_our_keys_and_not_those_of_trl(acr_train: Any) -> None:
     status, out, err = acr_train("--help")
     assert (status, err) == (0, "")
     assert out.startswith("usage: acr-train CONFIG.yaml")
+    for program in train.SUBCOMMANDS:
+        assert f"\n  {program}  " in out
     for key in ("--rewards", "--dataset_name", "--use_avspo", "--monitor_url", "--run_id"):
         assert f"\n  {key}\n" in out
     assert "--max_steps" not in out
@@ -76,6 +90,8 @@ def test_without_a_file_it_says_how_it_is_used(acr_train: Any) -> None:
     [
         ({"acr_treshold_init": 0.4}, "acr_treshold_init"),
         ({"rewards": ["accuracy"]}, "box_accuracy"),
+        ({"rewards": {"exact_match": "much"}}, "rewards.exact_match: the weight must be a finite"),
+        ({"rewards": {"exact_match": 1}, "reward_weights": [1.0]}, "reward_weights: must be left"),
         ({"acr_threshold_init": 7}, "threshold"),
         ({"acr_threshold_init": "high"}, "invalid float value: 'high'"),
         ({"monitor_unreachable": "panic"}, "'panic'"),
@@ -83,7 +99,8 @@ def test_without_a_file_it_says_how_it_is_used(acr_train: Any) -> None:
         ({"resume_from_checkpoint": "/nowhere/checkpoint-1"}, "/nowhere/checkpoint-1"),
         ({"resume_from_checkpoint": True}, "no checkpoint in"),
         ({"dataset_name": "x.jsonl"}, "the toy brings its own data"),
-        ({"model_name_or_path": None}, "model_name_or_path is missing"),
+        ({"model_name_or_path": None, "dataset_name": "gsm8k"}, "model_name_or_path is missing"),
+        ({"model_name_or_path": "toy:absent"}, "no such toy task: 'toy:absent'"),
     ],
 )
 def test_a_mistake_ends_with_one_line_that_names_it(
@@ -119,6 +136,114 @@ def test_the_environment_says_where_the_monitor_is_unless_the_file_does(
     _, training, _ = train.parse([written(tmp_path, **given)])
     train.find_monitor(training, environ)
     assert (training.monitor_url, training.monitor_redis_url) == found
+
+
+@pytest.mark.parametrize("program", train.SUBCOMMANDS)
+def test_another_program_gets_the_rest_of_the_line(
+    program: str, acr_train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[Any] = []
+    monkeypatch.setitem(
+        sys.modules, train.SUBCOMMANDS[program], types.SimpleNamespace(main=got.append)
+    )
+    assert acr_train(program, "plan.yaml", "--json") == (0, "", "")
+    assert got == [["plan.yaml", "--json"]]
+
+
+def test_the_other_programs_exist_and_explain_themselves(acr_train: Any) -> None:
+    for program in train.SUBCOMMANDS:
+        status, out, err = acr_train(program, "--help")
+        assert (status, err) == (0, "")
+        assert f"acr-train {program}" in out
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> dict[str, Any]:
+    """Keys of a configuration for an untrained model and sixteen problems in files."""
+    toy.make_model(seed=0).save_pretrained(tmp_path / "model")
+    toy.make_tokenizer().save_pretrained(tmp_path / "model")
+    rows = [
+        {"prompt": f"{number}+1=", "answer": str(number + 1), "pass_rate": number / 15}
+        for number in range(16)
+    ]
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return {
+        "model_name_or_path": str(tmp_path / "model"),
+        "dataset_name": str(tmp_path / "data.jsonl"),
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "max_completion_length": 4,
+        "max_steps": 1,
+    }
+
+
+def built(folder: Path, **changes: Any) -> GRPOTrainer:
+    return train.build_trainer(*train.parse([written(folder, **changes)]))
+
+
+def test_rewards_with_weights_and_a_chosen_difficulty_reach_the_trainer(
+    tmp_path: Path, on_disk: dict[str, Any]
+) -> None:
+    rewards = {"length": 0.25, "exact_match": 1, "overlong": 0.5}
+    trainer = built(
+        tmp_path, **on_disk, rewards=rewards, difficulty_levels=[3], max_prompt_length=4
+    )
+    assert trainer.reward_func_names == [
+        "length_penalty_reward",
+        "exact_match_reward",
+        "soft_overlong_punishment_reward",
+    ]
+    assert trainer.reward_weights.tolist() == [0.25, 1.0, 0.5]
+    assert trainer.args.primary_reward == "exact_match_reward"
+    # 5/15 = 0.333, 6/15 = 0.4 and 7/15 = 0.467 are from 30 to 50 %.
+    assert trainer.train_dataset["prompt"][:] == ["5+1=", "6+1=", "7+1="]
+    trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"system_prompt": "Add."}, "has no chat template, and the prompts are conversations"),
+        ({"prompt_template": "chat"}, "/model' has no chat template"),
+        ({"max_prompt_length": 3}, "no problem is left of the 16 in"),
+        ({"difficulty_levels": [3], "difficulty_column": "rate"}, "column 'rate' is not in"),
+        ({"difficulty_levels": [9]}, "difficulty_levels [9]: allowed are levels from 0 to 6"),
+        ({"prompt_column": "question"}, "prompt_column 'question' is not in"),
+    ],
+)
+def test_data_that_do_not_fit_the_model_are_refused_before_training(
+    tmp_path: Path, on_disk: dict[str, Any], changes: dict[str, Any], words: str, acr_train: Any
+) -> None:
+    status, _, err = acr_train(written(tmp_path, **on_disk, **changes))
+    assert status == 1
+    assert words in err.splitlines()[-1]
+
+
+def test_conversations_train_a_model_with_a_chat_template(
+    tmp_path: Path, on_disk: dict[str, Any]
+) -> None:
+    tokenizer = toy.make_tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    tokenizer.save_pretrained(tmp_path / "model")
+    trainer = built(tmp_path, **on_disk, system_prompt="1+1=2 ")
+    assert trainer.train_dataset[0]["prompt"][0] == {"role": "system", "content": "1+1=2 "}
+    trainer.train()
+
+
+def test_a_toy_task_is_named_and_its_difficulty_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy.LapseTask, "warm_start", lambda *args, **kwargs: None)  # For speed.
+    trainer = built(
+        tmp_path,
+        model_name_or_path="toy:mixed",
+        toy_cache_dir=str(tmp_path / "cache"),
+        difficulty_levels=[3],
+        difficulty_column="right_share",
+        per_device_train_batch_size=8,
+    )
+    assert set(trainer.train_dataset["right_share"]) == {0.5}
+    assert list((tmp_path / "cache").glob("mixed-42-*.pt"))
 
 
 @pytest.mark.e2e

@@ -1,13 +1,18 @@
 r"""Reward 1 for the right value in the last \boxed{...}, compared as mathematics.
 
-The gold answer and the boxed text are read the same way, as LaTeX, by math-verify: "1/2", "0.5"
-and "\frac{2}{4}" are one value, units in "5 \text{ cm}" are dropped, and a comma separates the
-members of a list unless three digits follow ("0,5" is {0, 5}, "1,234" a number). A completion
-without a closed box is wrong, whatever else it says.
+The gold answer and the boxed text are read the same way: brought to plain LaTeX by
+`trainer.rewards.answers`, then read by math-verify. "1/2", "0.5" and "\frac{2}{4}" are one value,
+units in "5 \text{ cm}" are dropped, and a comma separates the members of a list unless three digits
+follow ("0,5" is {0, 5}, "1,234" a number). A completion without a closed box is wrong, whatever
+else it says.
 """
 
+import json
 import logging
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +20,7 @@ from typing import Any
 from math_verify import LatexExtractionConfig, parse, verify
 from math_verify.errors import TimeoutException
 
+from trainer.rewards.answers import is_readable, normalised
 from trainer.rewards.exact import Completion, completion_text
 
 MAX_CHARS = 2_000
@@ -22,6 +28,13 @@ MAX_CHARS = 2_000
 
 TIMEOUT_S = 2
 """Limit for each of parsing and comparing. A usual answer takes 5 ms, `9^{9^9}` never ends."""
+
+CHILD_START_S = 60
+"""Allowance for a child process to import the computer algebra, which takes about 2 s."""
+
+DECIMALS = 12
+"""Decimal places in which a decimal number must agree with the other value. math-verify's own 6
+would take 0.50000001 for 1/2."""
 
 _BOX_OPENING = re.compile(r"\\boxed\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -35,8 +48,9 @@ def box_accuracy_reward(
 ) -> list[float | None]:
     r"""1.0 where the last box of a completion holds the value of its answer, else 0.0.
 
-    Never raises on any text. Call it on the main thread: the time limits are alarms, which exist
-    nowhere else, so that elsewhere a hostile expression runs without limit.
+    Never raises on any text. The limits on time are alarms, which exist on the main thread only. On
+    another thread the whole batch is scored by a child process, which takes some 2 s to start; the
+    verdicts are the same.
 
     Args:
         completions: one per row, text or conversation.
@@ -45,14 +59,15 @@ def box_accuracy_reward(
 
     Returns:
         One of 0.0, 1.0 or None per row, in order. None, "not scored", where the answer is None or
-        cannot be read.
+        cannot be read, and everywhere if the child process fails.
     """
-    on_main_thread = threading.current_thread() is threading.main_thread()
-    timeout_s = TIMEOUT_S if on_main_thread else None
-    return [
-        None if gold is None else _score(completion_text(completion), gold, timeout_s)
+    rows = [
+        (completion_text(completion)[-MAX_CHARS:], gold)
         for completion, gold in zip(completions, answer, strict=True)
     ]
+    if threading.current_thread() is threading.main_thread():
+        return [_score(text, gold) for text, gold in rows]
+    return _score_in_child(rows)
 
 
 def last_box(text: str) -> str | None:
@@ -73,16 +88,20 @@ def last_box(text: str) -> str | None:
     return None
 
 
-def _score(text: str, gold: str, timeout_s: int | None) -> float | None:
-    boxed = last_box(text[-MAX_CHARS:])
+def _score(text: str, gold: str | None) -> float | None:
+    if gold is None:
+        return None
     reward = None
     try:
-        gold_values = _parse(last_box(gold) or gold, timeout_s)
+        gold_values = _parse(last_box(gold) or gold)
         if gold_values:
             reward = 0.0
+            boxed = last_box(text)
             if boxed is not None:
-                values = _parse(boxed, timeout_s)
-                reward = float(verify(gold_values, values, timeout_seconds=timeout_s))
+                is_right = verify(
+                    gold_values, _parse(boxed), float_rounding=DECIMALS, timeout_seconds=TIMEOUT_S
+                )
+                reward = float(is_right)
     # Untrusted text reaches a LaTeX grammar and a computer algebra system, which may fail in any
     # way; one odd completion must not end a training run. An alarm that fires between two of
     # their own handlers surfaces as a TimeoutException, a BaseException.
@@ -91,12 +110,36 @@ def _score(text: str, gold: str, timeout_s: int | None) -> float | None:
     return reward
 
 
-def _parse(latex: str, timeout_s: int | None) -> list[Any]:
+def _parse(latex: str) -> list[Any]:
+    if not is_readable(latex):
+        return []
     values: list[Any] = parse(
-        rf"\boxed{{{latex}}}",
+        rf"\boxed{{{normalised(latex)}}}",
         extraction_config=_EXTRACTION,
         fallback_mode="no_fallback",
         extraction_mode="first_match",
-        parsing_timeout=timeout_s,
+        parsing_timeout=TIMEOUT_S,
     )
     return values
+
+
+def _score_in_child(rows: list[tuple[str, str | None]]) -> list[float | None]:
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "trainer.rewards.math"],
+            input=json.dumps(rows),
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=CHILD_START_S + 3 * TIMEOUT_S * len(rows),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("no completion of this batch was scored: %s", error)
+        return [None] * len(rows)
+    rewards: list[float | None] = json.loads(child.stdout)
+    return rewards
+
+
+if __name__ == "__main__":
+    json.dump([_score(text, gold) for text, gold in json.load(sys.stdin)], sys.stdout)

@@ -15,7 +15,8 @@ from monitor_service.engine.events import Event
 from monitor_service.engine.forecast import NOTHING_YET, FirstHundred
 from monitor_service.engine.health.evidence import Evidence, Severity
 from monitor_service.engine.health.figures import Seen
-from monitor_service.engine.health.rules import RULE, RULES, Rule
+from monitor_service.engine.health.rule import Rule
+from monitor_service.engine.health.rules import RULE, RULES
 from monitor_service.engine.health.trends import NOTHING_SEEN, Trends, kept
 from monitor_service.engine.health.vitals import Vitals
 from monitor_service.engine.health.words import WORDS

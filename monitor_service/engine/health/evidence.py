@@ -64,6 +64,15 @@ def hidden(seen: Seen) -> Found:
     return {"acr": seen.vitals.acr, "acr_primary": seen.vitals.acr_primary}
 
 
+def sampled(seen: Seen) -> Found:
+    """Collapse, with what dynamic sampling could not fill and why it stopped."""
+    return collapse(seen) | {
+        "filled": figures.sampling_exhausted(seen),
+        "tries": seen.vitals.sampling_tries,
+        "stopped_by": seen.vitals.sampling_stopped_by,
+    }
+
+
 def idle(seen: Seen) -> Found:
     """Collapse, with the groups that were generated for nothing."""
     return collapse(seen) | {

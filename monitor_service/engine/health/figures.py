@@ -232,6 +232,13 @@ def length_at_limit(seen: Seen) -> float | None:
     return now / trends.longest
 
 
+def sampling_exhausted(seen: Seen) -> float | None:
+    """Mean of the newest shares of trained groups that only fill the batch."""
+    if measured(seen.vitals.filled_share) is None:
+        return None
+    return sum(seen.trends.filled) / len(seen.trends.filled)
+
+
 def settings_late(seen: Seen) -> float | None:
     """Steps between the settings applied and the newest possible."""
     lag = seen.vitals.settings_lag_steps

@@ -95,6 +95,19 @@ REMEDIES = {
     ),
 }
 
+SCARCE = {
+    "wrong": (
+        "The data is too hard: easier prompts mixed in, more completions per prompt, or a higher "
+        "sampling temperature."
+    ),
+    "correct": (
+        "The data is too easy by now: harder prompts, skip prompts that are always solved, or stop."
+    ),
+    "other": REMEDIES["other"],
+    "unknown": "Easier data if the groups are all-wrong, harder data if they are all-correct.",
+}
+"""What to do where groups that differ are too rare to fill a batch with."""
+
 
 def joined(*parts: Template) -> Template:
     """The parts one after another."""
@@ -113,6 +126,13 @@ def by_reward(fine: str, lost: str) -> Template:
         return fine if evidence.number(found, "kept_share", 1.0) >= evidence.FINE_SHARE else lost
 
     return chosen
+
+
+def by_limit(found: Evidence) -> str:
+    """What ended dynamic sampling, where something did."""
+    limits = {"tries": ", as many as allowed", "tokens": ", the tokens were used up"}
+    limits |= {"data": ", the data came to its end"}
+    return limits.get(str(found.get("stopped_by")), "")
 
 
 def heated(found: Evidence) -> str:

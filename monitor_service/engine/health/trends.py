@@ -242,6 +242,7 @@ class Trends:
         idle_groups: groups since the last step with a gradient, while ACR explains its lack.
         constant: reward function -> how steadily it gave one value.
         hidden: running mean of what the accuracy component's ACR is above the total.
+        filled: newest shares of trained groups that only fill the batch.
         temperature: at the time of the entropy baseline.
     """
 
@@ -264,6 +265,7 @@ class Trends:
     idle_groups: int = 0
     constant: Mapping[str, int] = field(default_factory=dict)
     hidden: float = 0.0
+    filled: tuple[float, ...] = ()
     temperature: float | None = None
 
     def after(self, vitals: Vitals) -> "Trends":
@@ -283,6 +285,8 @@ class Trends:
                 changes["truncated_first"] = _blended(
                     self.truncated_first, truncated, count, FIRST_TRUNCATED
                 )
+        if (filled := measured(vitals.filled_share)) is not None:
+            changes["filled"] = _pushed(self.filled, filled)
         if (kl := measured(vitals.kl)) is not None:
             changes["kl"] = _pushed(self.kl, abs(kl))
         if (clipped := measured(vitals.clip_fraction)) is not None:

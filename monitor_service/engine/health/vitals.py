@@ -29,6 +29,10 @@ class Vitals:
             without a loop.
         not_applied: knob -> the trainer's reason for ignoring it; "settings" -> a note.
         acr_primary: ACR of the accuracy component alone, in [0, 1].
+        filled_share: share of the trained groups that collapsed and only fill the batch, in [0, 1];
+            None without dynamic sampling.
+        sampling_tries: batches of prompts that were sampled for it.
+        sampling_stopped_by: the limit that ended the sampling; "" when none did.
     """
 
     step: int
@@ -54,3 +58,6 @@ class Vitals:
     settings_lag_steps: int | None = None
     not_applied: Mapping[str, str] = field(default_factory=dict)
     acr_primary: float | None = None
+    filled_share: float | None = None
+    sampling_tries: int | None = None
+    sampling_stopped_by: str = ""

@@ -8,8 +8,10 @@ from monitor_service.engine.health.phrases import (
     LOST,
     RAISE_ENTROPY,
     REMEDIES,
+    SCARCE,
     SIDES,
     Words,
+    by_limit,
     by_reward,
     by_side,
     heated,
@@ -266,6 +268,21 @@ WORDS: Mapping[str, Words] = MappingProxyType(
             advice_text=(
                 "What is learnt from those groups is format or length, not accuracy. Lower the "
                 "weights of those terms, or judge collapse by acr_primary."
+            ),
+        ),
+        "sampling_exhausted": Words(
+            evidence=evidence.sampled,
+            cause_text=joined(
+                "{filled:.0%} of the groups that were trained on collapsed and only fill the batch "
+                "({tries:.0f} tries at the newest step",
+                by_limit,
+                "); ACR of all that was sampled is {acr:.2f}, ",
+                by_side(SIDES),
+            ),
+            advice_text=joined(
+                "More tries or tokens help only where the data holds groups that differ, and cost "
+                "1/(1-ACR) times the generation. ",
+                by_side(SCARCE),
             ),
         ),
         "settings_late": Words(

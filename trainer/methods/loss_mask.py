@@ -78,14 +78,13 @@ def refusal(trainer: Any) -> str | None:
     return f"loss_type={kind!r} {why}, which no mask of tokens corrects"
 
 
-def kept(plan: Plan, num_generations: int) -> npt.NDArray[np.bool_]:
-    """`[B]` the completions that stay: of groups with a signal of their own, or an injected one.
+def has_signal(plan: Plan) -> npt.NDArray[np.bool_]:
+    """`[N]` groups that stay: with a signal of their own, or an injected one.
 
     What a plan would inject, in shadow mode, is no signal.
     """
     is_injected = plan.is_rewritten & (plan.advantages != 0)
-    has_signal = (plan.groups.outcomes == Outcome.MIXED) | is_injected
-    return np.repeat(has_signal, num_generations)
+    return np.asarray((plan.groups.outcomes == Outcome.MIXED) | is_injected)
 
 
 def apply(
@@ -123,16 +122,15 @@ class EmptyMicroBatches:
     """
 
     def __init__(self, trainer: Any) -> None:
-        accelerator = trainer.accelerator
-        self._reduce = accelerator.reduce
-        # DeepSpeed steps out of our reach, a gradient scaler wants gradients, and the loss that
-        # balances a mixture of experts is not masked.
-        self._can_skip = (
-            accelerator.distributed_type != DistributedType.DEEPSPEED
-            and accelerator.scaler is None
-            and not getattr(trainer, "aux_loss_enabled", False)
+        self._trainer = trainer
+        self._accelerator = trainer.accelerator
+        # A gradient scaler wants gradients, and the loss that balances a mixture of experts is not
+        # masked.
+        self._can_skip = self._accelerator.scaler is None and not getattr(
+            trainer, "aux_loss_enabled", False
         )
         self._was_empty = self._had_tokens = False
+        self._rates: list[float] = []
 
     def after_loss(
         self, inputs: MutableMapping[str, Any], metrics: MutableMapping[str, list[float]]
@@ -146,16 +144,29 @@ class EmptyMicroBatches:
         """
         if MASKED in inputs:
             left = (inputs["completion_mask"] * inputs["tool_mask"]).sum()
-            if not self._reduce(left, reduction="sum").item():
+            if not self._accelerator.reduce(left, reduction="sum").item():
                 for name in _TOKEN_MEANS:
                     if metrics.get(name):
                         metrics[name].pop()
                 self._was_empty = True
+                if self._accelerator.distributed_type == DistributedType.DEEPSPEED:
+                    self._hold_still()
                 return
         self._had_tokens = True
 
+    def _hold_still(self) -> None:
+        """DeepSpeed steps before `before_step` is called: if it does so now, by a rate of 0."""
+        if self._can_skip and self._accelerator.sync_gradients and not self._had_tokens:
+            groups = self._trainer.optimizer.param_groups
+            self._rates = [group["lr"] for group in groups]
+            for group in groups:
+                group["lr"] = 0.0
+
     def before_step(self, optimizer: Any) -> None:
         """The optimizer is about to step: on nothing, when no micro-batch had a token left."""
+        for group, rate in zip(optimizer.param_groups, self._rates, strict=False):
+            group["lr"] = rate
+        self._rates = []
         if self._can_skip and self._was_empty and not self._had_tokens:
             optimizer.zero_grad(set_to_none=True)
         self._was_empty = self._had_tokens = False
