@@ -48,8 +48,8 @@ fmt: install  ## Format the code
 dashboards: install  ## Write the dashboards' JSON from their code
 	$(BIN)/python -m dashboards.build
 
-bench: install  ## What the hook costs a training step
-	$(BIN)/python -m benchmarks.hook
+bench: install  ## What hook and client cost a training step, beside plain TRL
+	$(BIN)/python -m benchmarks.trainer
 
 bench-control: install  ## What every control law decides, by simulation (some minutes)
 	$(BIN)/python -m benchmarks.control

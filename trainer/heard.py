@@ -62,10 +62,20 @@ def facts(completion_ids: Sequence[Sequence[int]], prompts: Sequence[Any], ends:
         prompts: the prompt of each, text or messages.
         ends: tokens that end or pad; a completion whose last token is none of them was cut.
     """
-    return [
-        (not ids or ids[-1] not in ends, prompt_number(prompt), len(ids))
-        for ids, prompt in zip(completion_ids, prompts, strict=True)
-    ]
+    found: list[tuple[bool, int, int]] = []
+    last, number = None, 0
+    for ids, prompt in zip(completion_ids, prompts, strict=True):
+        if not _is_same(prompt, last):  # The rows of a group follow one another.
+            last, number = prompt, prompt_number(prompt)
+        found.append((not ids or ids[-1] not in ends, number, len(ids)))
+    return found
+
+
+def _is_same(prompt: Any, last: Any) -> bool:
+    try:
+        return bool(prompt == last)
+    except ValueError:  # Arrays do not say.
+        return False
 
 
 def prompt_number(prompt: Any) -> int:

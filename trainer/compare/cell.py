@@ -7,6 +7,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from difflib import get_close_matches
 from importlib.metadata import version
@@ -120,6 +121,9 @@ def run(
     except Exception as error:  # noqa: BLE001 - the others go on, whatever ails this cell's reward
         result.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
         result.traceback = traceback.format_exc()
+    for empty in (folder / "runs" / cell.name, folder / "runs"):
+        with suppress(OSError):  # What a run saved there stays.
+            empty.rmdir()
     result.seconds = time.perf_counter() - started_s
     results.write(results.file_of(folder, cell), result)
     return result

@@ -84,13 +84,13 @@ def _run_in_workers(
                     cell=cell, process=process, bar=bars.begin(cell), slot=slot
                 )
             for ready in wait(list(running)):
-                connection: Any = ready
-                worker = running[connection]
+                told: Any = ready
+                worker = running[told]
                 try:
-                    bars.moved(worker.bar, *connection.recv())
+                    bars.moved(worker.bar, *told.recv())
                 except EOFError:
-                    del running[connection]
-                    connection.close()
+                    del running[told]
+                    told.close()
                     worker.process.join()
                     bars.end(worker.bar, worker.cell, _outcome(worker, folder))
     finally:

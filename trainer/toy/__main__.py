@@ -27,13 +27,21 @@ NUM_SAMPLES = 8
 """Per held-out problem, at temperature 1."""
 
 
-def measure(task: toy.Task, seed: int, *, num_steps: int, cache_dir: str | None) -> dict[str, Any]:
+def measure(
+    task: toy.Task,
+    seed: int,
+    *,
+    num_steps: int,
+    learning_rate: float | None = None,
+    cache_dir: str | None = None,
+) -> dict[str, Any]:
     """Train one seed and describe it; needs nothing but this machine.
 
     Args:
         task: of `toy.TASKS`.
         seed: of the problems, the weights, the sampling and the order.
         num_steps: GRPO steps, at least 1.
+        learning_rate: of GRPO; None is the task's.
         cache_dir: as of `toy.warm_started`.
 
     Returns:
@@ -42,6 +50,8 @@ def measure(task: toy.Task, seed: int, *, num_steps: int, cache_dir: str | None)
     """
     model, tokenizer, train, held_out = toy.warm_started(task, seed, cache_dir)
     defaults = task.grpo_defaults
+    if learning_rate is not None:
+        defaults["learning_rate"] = learning_rate
     rewards_per_step: list[list[float | None]] = []
 
     def reward(completions: Any, **columns: Any) -> list[float | None]:
@@ -92,6 +102,7 @@ def measure(task: toy.Task, seed: int, *, num_steps: int, cache_dir: str | None)
         "task": task.name,
         "seed": seed,
         "steps": num_steps,
+        "learning_rate": defaults["learning_rate"],
         "greedy": greedy,
         "pass@1": pass_1,
         f"pass@{NUM_SAMPLES}": pass_8,
@@ -108,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("task", choices=list(toy.TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, help="default: the task's")
+    parser.add_argument("--learning-rate", type=float, help="default: the task's")
     parser.add_argument("--cache", metavar="FOLDER", help="keeps warm-started weights")
     options = parser.parse_args(argv)
     task = toy.TASKS[options.task]
@@ -122,7 +134,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     for seed in options.seeds:
         with redirect_stdout(sys.stderr):  # Where what libraries print does no harm.
-            figures = measure(task, seed, num_steps=num_steps, cache_dir=options.cache)
+            figures = measure(
+                task,
+                seed,
+                num_steps=num_steps,
+                learning_rate=options.learning_rate,
+                cache_dir=options.cache,
+            )
         sys.stdout.write(json.dumps(figures) + "\n")
         sys.stdout.flush()
 

@@ -23,7 +23,8 @@ class Bench:
         self.trainer.current_gradient_accumulation_steps = 1
         self.trainer.model.train()
         self._entropies: torch.Tensor | None = None
-        vars(self.trainer)["_get_per_token_logps_and_entropies"] = self._forward
+        forward = "_get_per_token_logps_and_entropies"
+        setattr(self.trainer, forward, self._forward)
 
     def _forward(self, model: Any, input_ids: Any, mask: Any, kept: int, **_: Any) -> Any:
         logps = torch.zeros(len(input_ids), kept, requires_grad=True)
