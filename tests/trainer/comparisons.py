@@ -67,4 +67,5 @@ def _score(hard: np.ndarray, rate: float, generator: np.random.Generator) -> Sco
         greedy=(chances > 0.5).astype(int).tolist(),
         num_samples=4,
         correct=generator.binomial(4, chances).tolist(),
+        entropy=0.7 - rate + 0.01 * float(generator.standard_normal()),
     )

@@ -138,6 +138,16 @@ def test_a_cell_stands_on_its_own(finished, tmp_path):
     assert (alone.error, alone.series, alone.after) == (None, before.series, before.after)
 
 
+def test_the_entropy_is_that_of_the_policy_along_its_answers(base, tmp_path):
+    """An untrained model over 17 symbols is nearly uniform: ln 17 = 2.833 nats."""
+    found = plan.load(Path(written(tmp_path, {**base, "max_steps": 1})))
+    result = cell.run(Cell(plan=found, arm="grpo", seed=0), tmp_path)
+    assert result.before is not None
+    assert result.before.entropy is not None
+    assert 2.6 < result.before.entropy < 2.834
+    assert result.summary["entropy_before"] == result.before.entropy
+
+
 def test_a_cell_can_be_repeated_by_the_file_beside_it(finished):
     values = yaml.safe_load((finished / "out" / "cells" / "constant-1.yaml").read_text())
     assert (values["method"], values["seed"], values["max_steps"]) == ("constant", 1, STEPS)
@@ -158,7 +168,7 @@ def test_changed_settings_run_again_and_only_those(copied, base):
     assert compared(path, "--output", str(folder / "out"), "--report") == 0
     report = json.loads((folder / "out" / "report.json").read_text())
     assert report["num_finished"] == 2
-    assert "2 cells have not run: constant-0, constant-1." in report["notes"]
+    assert "2 cells have not run: constant-0, constant-1" in report["notes"]
     assert compared(path, "--output", str(folder / "out"), "--seeds", "0") == 0
     after = times(folder / "out")
     assert [name for name in after if after[name] != before[name]] == ["constant-0"]

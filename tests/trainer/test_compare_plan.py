@@ -10,6 +10,7 @@ from monitor_service.errors import InvalidInput
 from trainer import toy
 from trainer.compare import cell, plan
 from trainer.compare.plan import Cell
+from trainer.difficulty.levels import level_of
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 BASE = {"model_name_or_path": "toy", "rewards": ["exact_match"], "use_cpu": True, "bf16": False}
@@ -142,7 +143,16 @@ def test_every_plan_we_ship_can_be_run(path):
     assert found.base["max_steps"] == task.num_steps
 
 
+def test_the_toy_has_problems_of_every_level_that_a_plan_trains_on():
+    found = plan.load(next(path for path in SHIPPED if path.stem == "difficulty"))
+    task = toy.find(found.base["model_name_or_path"])
+    there = set(task.make_splits(seed=0)[0][found.base["difficulty_column"]])
+    arms = [arm or {} for arm in found.arms.values()]
+    wanted = {level for arm in arms for level in arm.get("difficulty_levels", [])}
+    assert wanted == {level_of(share) for share in there}
+
+
 def test_the_plans_are_those_of_the_documentation():
     assert {path.stem for path in SHIPPED} == {
-        *("remedies", "strategies", "scale", "thresholds", "difficulty"),
+        *("remedies", "remedies-hard", "strategies", "scale", "thresholds", "difficulty"),
     }

@@ -73,10 +73,10 @@ def test_late_is_the_last_fifth_of_the_steps():
     found = comparisons.found(plan, {})
     for result in found.values():
         result.series.acr = [*[0.9] * (NUM_STEPS - 8), *[0.1] * 8]
-        result.series.entropy = [None] * NUM_STEPS
+        result.series.acr_wrong = [None] * NUM_STEPS
     arm = summarise(plan, found).arms[0]
     assert arm.figures["acr"].value == pytest.approx(0.1)
-    assert "entropy" not in arm.figures
+    assert "acr_wrong" not in arm.figures
 
 
 def test_what_is_missing_failed_or_unpaired_is_said():
@@ -88,7 +88,7 @@ def test_what_is_missing_failed_or_unpaired_is_said():
     found["avspo", 0].versions = {"torch": "1"}
     summary = summarise(plan, found)
     notes = " ".join(summary.notes)
-    assert "1 cells have not run: avspo-1." in notes
+    assert "1 cells have not run: avspo-1" in notes
     assert "avspo-2 failed: ValueError: no reward" in notes
     assert "Not paired: avspo-0 began from other weights than grpo of the same seed." in notes
     assert "different versions" in notes
@@ -143,7 +143,7 @@ def test_the_plots_are_drawn_for_everything_finished(known, tmp_path):
         *("curves.png", "curves.svg", "differences.png", "differences.svg"),
     ]
     drawn = (tmp_path / "curves.svg").read_text()
-    for label in ("good", "bad", "ACR", "effective ACR", "entropy, nats", "pass@k, held out"):
+    for label in ("good", "bad", "ACR", "effective ACR", "entropy trained on", "pass@k, held out"):
         assert f">{label}<" in drawn
     assert ">grpo<" in drawn
 

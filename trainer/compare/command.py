@@ -25,7 +25,7 @@ INTERRUPTED = 130
 FAILED_CELLS = 3
 """Status when the comparison ended, and some of its cells did not."""
 OUTPUTS = Path("outputs")
-WIDTH = 110
+WIDTH = 120
 """Columns of the tables where there is no terminal to ask."""
 
 

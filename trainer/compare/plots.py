@@ -31,7 +31,7 @@ _CURVES = (
     ("accuracy", "accuracy in training"),
     ("acr", "ACR"),
     ("acr_effective", "effective ACR"),
-    ("entropy", "entropy, nats"),
+    ("entropy", "entropy trained on"),
 )
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

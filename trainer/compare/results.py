@@ -34,7 +34,8 @@ class Series(Struct, kw_only=True, forbid_unknown_fields=True):
     acr_effective: list[float | None] = []
     """After injection and filtering; falls by construction."""
     entropy: list[float | None] = []
-    """Nats per token."""
+    """Nats per token of the completions in the loss. Arms that leave groups out of it, by a mask or
+    by sampling, take it over other completions than the rest: see `Score.entropy` for all arms."""
     kl: list[float | None] = []
     grad_norm: list[float | None] = []
     injected_groups: list[int] = []
@@ -52,6 +53,9 @@ class Score(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     num_samples: int
     correct: list[int]
     """[P] right ones among `num_samples` samples."""
+    entropy: float | None = None
+    """Nats per token over the whole vocabulary at temperature 1, along the greedy answers;
+    None where it was not measured."""
 
     @property
     def accuracy(self) -> float:
@@ -81,7 +85,7 @@ class Result(Struct, kw_only=True, forbid_unknown_fields=True):
     before: Score | None = None
     after: Score | None = None
     summary: dict[str, float] = {}
-    """Accuracy and pass@k before and after, for readers; computed from the counts."""
+    """Accuracy, pass@k and entropy before and after, for readers."""
     series: Series = msgspec.field(default_factory=Series)
     weights_sha256: str = ""
     """Of the policy's parameters before training: equal for all arms of a seed that are paired."""
@@ -138,9 +142,11 @@ def finished(folder: Path, cell: Cell) -> Result | None:
 
 
 def summarised(scores: Mapping[str, Score], k: tuple[int, ...]) -> dict[str, float]:
-    """`accuracy_before`, `pass@4_after` and so on."""
-    found = {}
+    """`accuracy_before`, `entropy_before`, `pass@4_after` and so on."""
+    found: dict[str, float] = {}
     for when, score in scores.items():
         found[f"accuracy_{when}"] = score.accuracy
+        if score.entropy is not None:
+            found[f"entropy_{when}"] = score.entropy
         found |= {f"pass@{each}_{when}": float(score.per_problem(each).mean()) for each in k}
     return found

@@ -19,6 +19,9 @@ from trainer.compare.results import Result, Score
 LATE = 0.2
 """Share of the steps, at the end, that "late" means."""
 
+MAX_NAMED = 6
+"""Cells that have not run and are named."""
+
 _Value = Callable[[Result], float | None]
 
 
@@ -104,7 +107,7 @@ def figures_of(plan: Plan) -> dict[str, Figure]:
         "acr_wrong": Figure(title="wrong", value=_late("acr_wrong")),
         "acr_correct": Figure(title="correct", value=_late("acr_correct")),
         "acr_effective": Figure(title="effective", value=_late("acr_effective")),
-        "entropy": Figure(title="entropy, late", value=_late("entropy"), more="higher"),
+        "entropy": Figure(title="entropy", value=_after(lambda s: s.entropy), more="higher"),
         "injected": Figure(title="injected", value=lambda r: sum(r.series.injected_groups)),
         "completions": Figure(title="generated", value=lambda r: sum(r.series.completions)),
         "seconds": Figure(title="seconds", value=lambda r: sum(r.series.seconds)),
@@ -224,9 +227,10 @@ def _notes(
     comparisons: Sequence[Comparison],
 ) -> list[str]:
     notes = []
-    missing = [f"{cell.name}" for cell in plan.cells() if (cell.arm, cell.seed) not in found]
+    missing = [cell.name for cell in plan.cells() if (cell.arm, cell.seed) not in found]
     if missing:
-        notes.append(f"{len(missing)} cells have not run: {', '.join(missing)}.")
+        names = ", ".join(missing[:MAX_NAMED]) + (", ..." if len(missing) > MAX_NAMED else "")
+        notes.append(f"{len(missing)} cells have not run: {names}")
     notes += [
         f"{result.arm}-{result.seed} failed: {result.error}"
         for result in found.values()
@@ -258,7 +262,7 @@ def _notes(
     return notes
 
 
-def _after(value: Callable[[Score], float]) -> _Value:
+def _after(value: Callable[[Score], float | None]) -> _Value:
     return lambda result: value(result.after) if result.after else None
 
 

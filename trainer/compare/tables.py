@@ -39,7 +39,7 @@ def grids(summary: Summary) -> Iterator[Grid]:
 
 
 def terminal(summary: Summary) -> RenderableType:
-    """For a rich console, 110 columns wide or more."""
+    """For a rich console, some 110 columns wide or more."""
     parts: list[RenderableType] = [Text(summary.title, style="bold")]
     if summary.question:
         parts.append(Text(summary.question))
@@ -70,8 +70,8 @@ def legend(summary: Summary) -> list[str]:
         "seeds (t).",
         "Accuracy: greedy, on held-out problems, after training; gain: over the start. Late: mean "
         "of the last fifth of the steps. Effective: the ACR after injection or filtering, low by "
-        "construction. Entropy in nats per token. Generated: completions of a cell, those thrown "
-        "away included.",
+        "construction. Entropy: of the policy after training, nats per token along its greedy "
+        "held-out answers. Generated: completions of a cell, those thrown away included.",
         f"Differences to {summary.baseline} are taken within each seed; p is corrected for the "
         "comparisons in the same figure (Holm), not across figures. Detectable: the true "
         "difference that so many seeds with this spread would show in 80 % of such comparisons, "

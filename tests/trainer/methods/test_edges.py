@@ -10,7 +10,7 @@ from monitor_service.engine.plan import plan
 from monitor_service.engine.settings import Settings
 from tests.trainer.methods.sampled import Listening
 from tests.trainer.methods.scenes import Scene, played, right, seen
-from tests.trainer.toys import G, arguments, by_outcome, config
+from tests.trainer.toys import G, arguments, config
 from trainer import GRPOTrainer, toy
 from trainer.compat import UnsupportedTrainer
 from trainer.methods import ngrpo
@@ -37,9 +37,7 @@ def test_methods_do_not_score_what_the_given_reward_left_unscored(
 def test_methods_with_an_objective_of_their_own_keep_it_under_the_live_switch(
     tmp_path: Path,
 ) -> None:
-    args = config(
-        tmp_path, method="ngrpo", max_steps=1, avspo_settings={"dynamic_sampling": True}
-    )
+    args = config(tmp_path, method="ngrpo", max_steps=1, avspo_settings={"dynamic_sampling": True})
     link = Listening(args)
     trainer = GRPOTrainer(**arguments(args, ["wrong", "right"]), monitor=link)
     trainer.train()
