@@ -39,6 +39,7 @@ class LoopCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._telemetry = telemetry
         self._reserve = reserve
         self._adaptive_kl = adaptive_kl
+        self._kls_before = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         kept = self._kept(state)
@@ -63,6 +64,9 @@ class LoopCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
         kept = saved.get("attributes") if isinstance(saved, dict) else None
         return kept if isinstance(kept, dict) else {}
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._kls_before = len(self._trainer._metrics["train"].get("kl", ()))
+
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._empty.before_step(kwargs["optimizer"])
 
@@ -78,12 +82,12 @@ class LoopCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
         return control
 
     def _move_beta(self, args: Any, gathered: Mapping[str, Sequence[float]]) -> None:
-        """After an optimizer step: by the KL of its micro-batches."""
-        measured = gathered.get("kl", ())[-args.gradient_accumulation_steps :]
+        """After an optimizer step: by the KL of those of its micro-batches that have one."""
+        measured = gathered.get("kl", ())[self._kls_before :]
         if measured and self._adaptive_kl:
             completions = (
                 args.per_device_train_batch_size
-                * args.gradient_accumulation_steps
+                * len(measured)
                 * self._trainer.accelerator.num_processes
             )
             mean = sum(measured) / len(measured)

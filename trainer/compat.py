@@ -45,6 +45,10 @@ def check_trl() -> None:
                 f"TRL {trl.__version__}: GRPOTrainer.{name} takes {found}, expected {expected}; "
                 f"install trl=={TESTED_TRL}*"
             )
+    if not hasattr(trl.GRPOTrainer, "_get_per_token_logps_and_entropies"):
+        raise UnsupportedTrainer(
+            f"TRL {trl.__version__} computes entropies elsewhere; install trl=={TESTED_TRL}*"
+        )
     if not trl.__version__.startswith(TESTED_TRL):
         log.warning(
             "TRL %s was never run with this hook (%s* was); its private methods look the same",

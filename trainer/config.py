@@ -14,9 +14,9 @@ from trainer import compat
 from trainer.link import WHEN_UNREACHABLE, WhenUnreachable
 from trainer.methods import registry
 from trainer.methods.adaptive_kl import AdaptiveKL
+from trainer.spool import DEFAULT_SPOOL_BYTES
 
 NO_INTERVENTION = "grpo"
-MAX_SPOOL_BYTES = 64 * 2**20
 MAX_TRIES = 1_000
 
 
@@ -158,7 +158,7 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
         ),
     )
     spool_max_bytes: int = field(
-        default=MAX_SPOOL_BYTES,
+        default=DEFAULT_SPOOL_BYTES,
         metadata=_help("Largest size of that folder; beyond it the oldest reports are dropped."),
     )
     settings_wait_s: float = field(

@@ -67,6 +67,7 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         self._primary = compat.primary_index(self.args, self.reward_func_names)
         if self._primary is None:
             self._primary = rewards.primary
+        self._added = rewards.added
         self._objective = objectives.for_config(self.args)
         self._micro_batch: dict[str, Any] | None = None
         self._heard: Heard | None = None
@@ -102,6 +103,12 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
     def _get_train_sampler(self, dataset: Any = None) -> ResumableOrder:
         order = super()._get_train_sampler(dataset)
         return ResumableOrder(order, lambda: int(self.state.epoch or 0))
+
+    def _load_callback_state(self) -> None:
+        # Transformers makes a checkpoint's callbacks anew, of plain values; ours restores itself.
+        own = self.pop_callback(LoopCallback)
+        super()._load_callback_state()
+        self.add_callback(own)
 
     def _make_sampler(self) -> sampling.DynamicSampler | None:
         """None where batches cannot be sampled so, and nobody asked for it."""
@@ -145,7 +152,7 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         return rewards
 
     def _score_groups(self, heard: Heard) -> None:
-        """Fill in the rewards that need the whole group."""
+        """Fill in the rewards that need the whole group; what nobody scored stays unscored."""
         size = self.num_generations if self.model.training else self.num_generations_eval
         for column, function in enumerate(self.reward_funcs):
             if isinstance(function, GroupReward):
@@ -154,6 +161,9 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
                 heard.rewards_BF[:, column] = torch.from_numpy(scores.reshape(-1)).to(
                     heard.rewards_BF
                 )
+        if self._added:
+            given = [at for at in range(len(self.reward_funcs)) if at not in self._added]
+            heard.rewards_BF[heard.rewards_BF[:, given].isnan().all(dim=1)] = torch.nan
 
     def judged_rewards(self, rewards_BF: torch.Tensor, num_generations: int) -> Matrix:
         """`[N, G]` what tells right from wrong: the primary rewards, or the weighted sum."""
@@ -194,6 +204,8 @@ class GRPOTrainer(trl.GRPOTrainer):  # type: ignore[misc]
     def _compute_loss(self, model: Any, inputs: Any) -> Any:
         # A batch outlives this when it is used several times: what is shaped here is a copy.
         self._micro_batch = inputs = dict(inputs)
+        if self.model.training:
+            self._empty.before_loss()
         try:
             loss = super()._compute_loss(model, inputs)
         finally:

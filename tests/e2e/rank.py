@@ -61,6 +61,7 @@ def main(folder: Path, url: str, redis_url: str) -> None:
         },
         folder / f"rank{accelerator.process_index}.pt",
     )
+    trainer.end()
 
 
 if __name__ == "__main__":

@@ -96,6 +96,7 @@ def main(folder: Path, url: str, steps: int, phase: str) -> None:
         "weights": whole(trainer),
     }
     torch.save(dumped, folder / f"{phase}{accelerator.process_index}.pt")
+    trainer.end()
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ def main() -> None:
     trainer.train()
     assert trainer.accelerator.num_processes == 2
     torch.save(trainer.dump, folder / f"rank{rank}.pt")
+    trainer.end()
 
 
 if __name__ == "__main__":

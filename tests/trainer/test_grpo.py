@@ -292,6 +292,12 @@ def test_the_link_is_told_where_training_continues(tmp_path: Path) -> None:
     assert link._state.counters.missing_steps == 0
 
 
+def test_a_resume_that_restores_callbacks_keeps_the_one_of_the_trainer(tmp_path: Path) -> None:
+    assert reported(tmp_path, max_steps=2) == [1, 2]
+    changes: dict[str, Any] = {"restore_callback_states_from_checkpoint": True}
+    assert reported(tmp_path, "checkpoint-2", max_steps=3, **changes) == [3]
+
+
 def reported(folder: Path, resume: str | None = None, **changes: Any) -> list[int]:
     args = config(folder, save_strategy="steps", save_steps=1, **changes)
     link = Recording(args.initial_settings())

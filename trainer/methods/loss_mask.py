@@ -117,8 +117,9 @@ def apply(
 class EmptyMicroBatches:
     """What must not follow from a micro-batch of which the mask left no token on any rank.
 
-    TRL would log an entropy of 0, which reads as a collapse; and an optimizer that steps on
-    gradients of 0 still moves the weights, by its momentum and by weight decay.
+    TRL would log an entropy of 0, which reads as a collapse, also to its adaptive entropy; and an
+    optimizer that steps on gradients of 0 still moves the weights, by its momentum and by weight
+    decay.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -131,6 +132,13 @@ class EmptyMicroBatches:
         )
         self._was_empty = self._had_tokens = False
         self._rates: list[float] = []
+        self._entropy_control: dict[str, float] = {}
+
+    def before_loss(self) -> None:
+        """A micro-batch of training is about to be scored."""
+        if self._trainer.use_adaptive_entropy:
+            names = ("entropy_coef", "_last_world_entropy")
+            self._entropy_control = {name: getattr(self._trainer, name) for name in names}
 
     def after_loss(
         self, inputs: MutableMapping[str, Any], metrics: MutableMapping[str, list[float]]
@@ -149,10 +157,19 @@ class EmptyMicroBatches:
                     if metrics.get(name):
                         metrics[name].pop()
                 self._was_empty = True
+                if not self._had_tokens:
+                    self._restore_entropy_control(metrics)
                 if self._accelerator.distributed_type == DistributedType.DEEPSPEED:
                     self._hold_still()
                 return
         self._had_tokens = True
+
+    def _restore_entropy_control(self, metrics: MutableMapping[str, list[float]]) -> None:
+        """TRL moved its coefficient by the entropy of no token, if the step ends here."""
+        for name, value in self._entropy_control.items():
+            setattr(self._trainer, name, value)
+        if self._entropy_control and metrics.get("entropy_coef"):
+            metrics["entropy_coef"][-1] = self._trainer.entropy_coef
 
     def _hold_still(self) -> None:
         """DeepSpeed steps before `before_step` is called: if it does so now, by a rate of 0."""

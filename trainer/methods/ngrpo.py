@@ -40,6 +40,6 @@ def advantages(rewards_NG: Matrix, reward_high: float) -> Matrix:
     stds = np.sqrt(squares / (sizes - 1).clip(min=1))
     found = centred / (stds + EPS)
     found[np.broadcast_to((stds < COLLAPSE_STD) | (sizes < 3), found.shape)] = 0.0
-    is_beyond = (known > reward_high + COLLAPSE_STD).any(axis=1)
+    is_beyond = (scored & (known > reward_high + COLLAPSE_STD)).any(axis=1)
     found[is_beyond] = np.nan
     return np.asarray(found)

@@ -81,7 +81,9 @@ class ByNgrpo:
     def __call__(self, plan: Plan, rewards: Matrix) -> Correction:
         """See the class."""
         found = ngrpo.advantages(plan.groups.rewards, self._reward_high)
-        if not self._has_warned and np.isnan(found).any():
+        is_left = np.isnan(found).any(axis=1)
+        is_mixed = plan.groups.outcomes == Outcome.MIXED
+        if not self._has_warned and is_left.any():
             self._has_warned = True
             log.warning(
                 "a reward of %g is above reward_high=%g: groups with such a reward are trained on "
@@ -90,7 +92,7 @@ class ByNgrpo:
             )
         return Correction(
             advantages_B=found.reshape(-1),
-            has_signal=(found != 0).any(axis=1),
+            has_signal=np.where(is_left, is_mixed, (found != 0).any(axis=1)),
             is_scored=_is_scored(plan),
         )
 

@@ -108,6 +108,11 @@ def fill_in(config: Any) -> None:
             setattr(config, name, value)
 
 
+def no_sampling(method: str) -> str:
+    """Why there is no dynamic sampling under a method with an objective of its own."""
+    return f"it throws away the collapsed groups that {method} learns from"
+
+
 def check_combination(config: Any) -> None:
     """Refuse what does not go together in `config`, a `GRPOConfig` that was filled in.
 
@@ -125,7 +130,7 @@ def check_combination(config: Any) -> None:
         return
     clashes = {
         "use_avspo": "both would give a collapsed group an advantage",
-        "dynamic_sampling": f"it throws away the collapsed groups that {config.method} learns from",
+        "dynamic_sampling": no_sampling(config.method),
     }
     for name, why in clashes.items():
         if getattr(config, name):

@@ -33,6 +33,7 @@ from accelerate.utils import gather_object
 from monitor_service.engine.collapse import Outcome, judge
 from monitor_service.wire import Sampling
 from trainer.heard import Heard, prompt_number
+from trainer.methods.registry import METHODS, no_sampling
 
 NOTICE = "dynamic_sampling leaves no collapsed group to inject into"
 """Why nothing is injected into a batch that was sampled so."""
@@ -46,6 +47,8 @@ Generation = tuple[Any, ...]
 
 def refusal(trainer: Any) -> str | None:
     """Why batches of `trainer` cannot be sampled so; None when they can."""
+    if METHODS[trainer.args.method].objective:
+        return no_sampling(trainer.args.method)
     if getattr(trainer, "tools", None) or getattr(trainer, "environment_factories", None):
         return "tools and environments keep a state of their own for every completion"
     if trainer.rollout_func is not None:
@@ -53,9 +56,18 @@ def refusal(trainer: Any) -> str | None:
     data = trainer.train_dataset
     if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
         return "the training data are a stream: prompts cannot be drawn from it again"
-    if {"image", "images"} & set(getattr(data, "column_names", ()) or ()):
+    columns = set(getattr(data, "column_names", ()) or ())
+    first: Row = next(iter(data), {})
+    if {"image", "images"} & columns or _has_image(first.get("prompt")):
         return "prompts with images cannot be dealt to the ranks again"
     return None
+
+
+def _has_image(prompt: Any) -> bool:
+    messages = prompt if isinstance(prompt, list) else []
+    contents = [message.get("content") for message in messages]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return any("image" in str(part.get("type")) for part in parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,11 +21,14 @@ class Rewards:
         args: the configuration, with a weight for each.
         primary: position of the one that tells right from wrong; None when their sum does, or
             the configuration names it.
+        added: positions of those that the method adds; they do not score a completion by
+            themselves.
     """
 
     functions: list[Any]
     args: GRPOConfig
     primary: int | None
+    added: range
 
 
 def assembled(given: Any, args: GRPOConfig) -> Rewards:
@@ -61,7 +64,12 @@ def assembled(given: Any, args: GRPOConfig) -> Rewards:
     if added and args.reward_weights is not None:
         args = copy.copy(args)
         args.reward_weights = [*args.reward_weights, *(1.0 for _ in added)]
-    return Rewards(functions=[guarded(one) for one in own] + added, args=args, primary=primary)
+    return Rewards(
+        functions=[guarded(one) for one in own] + added,
+        args=args,
+        primary=primary,
+        added=range(len(own), len(own) + len(added)),
+    )
 
 
 def _is_overlong(function: Any) -> bool:

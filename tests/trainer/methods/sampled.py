@@ -85,6 +85,7 @@ def main() -> None:
         "groups": [observation(report).rewards.shape[0] for report in reports],
     }
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
+    trainer.end()
 
 
 if __name__ == "__main__":

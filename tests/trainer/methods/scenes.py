@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 
 from tests.trainer.toys import arguments, config
@@ -197,6 +198,7 @@ def main() -> None:
     rank = int(os.environ["RANK"])
     found = {name: seen(played(scene, folder / str(rank))) for name, scene in SCENES.items()}
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
+    PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":

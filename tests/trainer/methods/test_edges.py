@@ -46,7 +46,9 @@ def test_methods_with_an_objective_of_their_own_keep_it_under_the_live_switch(
     knob = report.applied.knobs["dynamic_sampling"]
     assert (knob.status, knob.value) == ("ignored", False)
     assert "ngrpo learns from" in str(knob.reason)
-    assert sorted(set(trainer._logs["advantages"])) == pytest.approx([-1 / np.sqrt(G + 1), 0.0])
+    assert sorted(set(trainer._logs["advantages"])) == pytest.approx(
+        [-1 / np.sqrt(G + 1), 0.0], abs=1e-5
+    )
 
 
 def test_methods_count_no_signal_where_ngrpo_is_not_defined_and_grpo_has_none() -> None:
