@@ -35,6 +35,7 @@ from monitor_service.engine.profiles import PROFILES
 from monitor_service.errors import StartupError
 from monitor_service.resources import Run, StepPage, StepRecord
 from monitor_service.wire import DEFAULT_PORT
+from trainer.logs import to_standard_error
 
 if TYPE_CHECKING:
     from trainer.link import ClientStats
@@ -87,7 +88,7 @@ def demo(
     if json_file and json_file != "-":
         _check_writable(Path(json_file))
     console = Console(stderr=True)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    to_standard_error(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with tempfile.TemporaryDirectory(prefix="acr-demo-") as scratch:
@@ -99,8 +100,7 @@ def demo(
     except KeyboardInterrupt:
         console.print("interrupted")
         raise typer.Exit(128 + signal.SIGINT) from None
-    figures = _figures(outcome, seed)
-    text = json.dumps(figures, indent=2) + "\n"
+    text = json.dumps(figures := _figures(outcome, seed), indent=2) + "\n"
     if json_file == "-":
         sys.stdout.write(text)
         return

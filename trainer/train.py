@@ -18,6 +18,7 @@ from trainer.arguments import PARTS, ScriptArguments, key_help, parse
 from trainer.build import build_trainer
 from trainer.config import GRPOConfig
 from trainer.link import MonitorUnreachable
+from trainer.logs import to_standard_error
 
 __all__ = ["PARTS", "ScriptArguments", "build_trainer", "main", "parse"]
 
@@ -80,7 +81,7 @@ def find_monitor(training: GRPOConfig, environ: Mapping[str, str]) -> None:
 
 def main() -> None:
     """Run the program; a mistake in the configuration ends it with one line and status 1."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    to_standard_error(logging.INFO)
     argv = sys.argv[1:]
     if argv and argv[0] in SUBCOMMANDS:
         import_module(SUBCOMMANDS[argv[0]]).main(argv[1:])

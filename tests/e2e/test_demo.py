@@ -88,7 +88,7 @@ def test_a_profile_that_does_not_exist_is_refused_by_name() -> None:
     done = demo("--profile", "papper")
     assert (done.returncode, done.stdout) == (2, "")
     assert "papper" in done.stderr
-    assert "paper, guarded, observe, grpo" in done.stderr
+    assert "paper, guarded, observe" in done.stderr
     assert "Monitor at" not in done.stderr
 
 

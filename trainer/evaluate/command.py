@@ -22,6 +22,7 @@ from monitor_service.urls import HTTP_SCHEMES, checked, without_password
 from trainer.evaluate.arguments import USAGE, Arguments, help_text, parse
 from trainer.evaluate.results import Entry
 from trainer.evaluate.running import OnProgress, run
+from trainer.logs import to_standard_error
 from trainer.transport import Refused, post
 
 INTERRUPTED = 130
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     Args:
         argv: a YAML file, or options, or both.
     """
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    to_standard_error(logging.INFO)
     if {"-h", "--help"} & set(argv):
         sys.stdout.write(help_text())
         return

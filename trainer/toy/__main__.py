@@ -5,6 +5,7 @@ One JSON object per seed: accuracies before and after, and how groups collapsed 
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ import transformers
 import trl
 
 from trainer import toy
+from trainer.logs import to_standard_error
 
 NUM_EDGE_STEPS = 50
 """Length of the beginning and of the end over which ACR is averaged."""
@@ -131,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
     # So small a model gains nothing from a second thread.
+    to_standard_error(logging.WARNING)
     torch.set_num_threads(1)
     for seed in options.seeds:
         with redirect_stdout(sys.stderr):  # Where what libraries print does no harm.
