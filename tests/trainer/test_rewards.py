@@ -1,9 +1,13 @@
 """The rewards on the answers that models really give."""
 
+import sys
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer.rewards import math as boxed
 from trainer.rewards.exact import exact_match_reward
 from trainer.rewards.math import MAX_CHARS, box_accuracy_reward, last_box
 
@@ -126,3 +130,26 @@ def test_an_exact_match_ignores_white_space_around_it_only():
 
 def test_an_exact_match_with_a_missing_answer_is_not_scored():
     assert exact_match_reward(["19", ""], [None, ""], prompt=["", ""]) == [None, 1.0]
+
+
+class _Slow:
+    def __del__(self) -> None:
+        time.sleep(0.3)
+
+
+def test_a_limit_that_rings_in_a_destructor_rings_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: lost.append(told.exc_type))
+    monkeypatch.setattr(boxed, "REMINDER_S", 0.1)
+    with pytest.raises(boxed._TooLongError):
+        _dawdle()
+    assert boxed._TooLongError in lost
+
+
+def _dawdle() -> None:
+    with boxed._limited(0.1):
+        slow = _Slow()
+        del slow
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            pass

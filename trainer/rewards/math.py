@@ -11,14 +11,15 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from math_verify import LatexExtractionConfig, parse, verify
-from math_verify.errors import TimeoutException
 
 from trainer.rewards.answers import is_readable, normalised
 from trainer.rewards.exact import Completion, completion_text
@@ -28,6 +29,10 @@ MAX_CHARS = 2_000
 
 TIMEOUT_S = 2
 """Limit for each of parsing and comparing. A usual answer takes 5 ms, `9^{9^9}` never ends."""
+
+REMINDER_S = 0.5
+"""The limit is enforced again so often: an exception that is raised while the interpreter collects
+garbage is printed and dropped, and an alarm that rings once would be lost with it."""
 
 CHILD_START_S = 60
 """Allowance for a child process to import the computer algebra, which takes about 2 s."""
@@ -65,7 +70,8 @@ def box_accuracy_reward(
         (completion_text(completion)[-MAX_CHARS:], gold)
         for completion, gold in zip(completions, answer, strict=True)
     ]
-    if threading.current_thread() is threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and hasattr(signal, "setitimer"):
         return [_score(text, gold) for text, gold in rows]
     return _score_in_child(rows)
 
@@ -98,14 +104,14 @@ def _score(text: str, gold: str | None) -> float | None:
             reward = 0.0
             boxed = last_box(text)
             if boxed is not None:
-                is_right = verify(
-                    gold_values, _parse(boxed), float_rounding=DECIMALS, timeout_seconds=TIMEOUT_S
-                )
-                reward = float(is_right)
+                values = _parse(boxed)
+                with _limited(TIMEOUT_S):
+                    reward = float(
+                        verify(gold_values, values, float_rounding=DECIMALS, timeout_seconds=None)
+                    )
     # Untrusted text reaches a LaTeX grammar and a computer algebra system, which may fail in any
-    # way; one odd completion must not end a training run. An alarm that fires between two of
-    # their own handlers surfaces as a TimeoutException, a BaseException.
-    except (Exception, TimeoutException):
+    # way; one odd completion must not end a training run.
+    except (Exception, _TooLongError):
         logger.debug("math-verify failed on gold %r", gold, exc_info=True)
     return reward
 
@@ -113,14 +119,38 @@ def _score(text: str, gold: str | None) -> float | None:
 def _parse(latex: str) -> list[Any]:
     if not is_readable(latex):
         return []
-    values: list[Any] = parse(
-        rf"\boxed{{{normalised(latex)}}}",
-        extraction_config=_EXTRACTION,
-        fallback_mode="no_fallback",
-        extraction_mode="first_match",
-        parsing_timeout=TIMEOUT_S,
-    )
+    with _limited(TIMEOUT_S):
+        values: list[Any] = parse(
+            rf"\boxed{{{normalised(latex)}}}",
+            extraction_config=_EXTRACTION,
+            fallback_mode="no_fallback",
+            extraction_mode="first_match",
+            parsing_timeout=None,
+        )
     return values
+
+
+class _TooLongError(BaseException):
+    """Not an `Exception`: nobody on the way may take it for a failure of his own."""
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raises _TooLongError here when the block takes longer; on the main thread only."""
+    is_over = False
+
+    def ring(signum: int, frame: Any) -> None:
+        if not is_over:
+            raise _TooLongError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, REMINDER_S)
+    try:
+        yield
+    finally:
+        is_over = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _score_in_child(rows: list[tuple[str, str | None]]) -> list[float | None]:
