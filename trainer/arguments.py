@@ -7,6 +7,7 @@ arguments on the command line win over the file.
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
@@ -122,9 +123,10 @@ def parse(argv: Sequence[str]) -> tuple[ScriptArguments, GRPOConfig, ModelConfig
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold a mapping; got {type(config).__name__}")
-    known = {"env", *(option.name for part in PARTS for option in fields(part))}
-    if unknown := [str(key) for key in config if key not in known]:
-        raise ValueError(f"unknown keys in {path}: {', '.join(unknown)}")
+    _check_known([str(key) for key in config], f"keys in {path}")
+    given = [option.partition("=")[0] for option in options if option.startswith("--")]
+    # HfArgumentParser takes hyphens too, and --no_key for a key that is true by default.
+    _check_known([name[2:].replace("-", "_") for name in given], "options")
     try:
         script, training, model = _Parser(PARTS).parse_args_and_config(["--config", path, *options])
     except TypeError as error:  # What YAML took for another type, compared in a __post_init__.
@@ -132,15 +134,25 @@ def parse(argv: Sequence[str]) -> tuple[ScriptArguments, GRPOConfig, ModelConfig
     return script, training, model
 
 
+def _check_known(names: Sequence[str], what: str) -> None:
+    known = ["env", *(option.name for part in PARTS for option in fields(part))]
+    if unknown := [name for name in names if not {name, name.removeprefix("no_")} & {*known}]:
+        close = get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"unknown {what}: {', '.join(unknown)}{hint}")
+
+
 def key_help() -> str:
-    """The keys that are ours, a paragraph each; TRL documents the rest."""
+    """The keys that are ours, a paragraph each, with their defaults; TRL documents the rest."""
     theirs = {option.name for option in fields(trl.GRPOConfig)}
     lines = []
     for part in (ScriptArguments, GRPOConfig):
         lines += ["", f"{part.__name__}:"]
         for option in fields(part):
             if option.name not in theirs:
-                lines.append(f"  --{option.name}")
+                has_default = isinstance(option.default, int | float | str) and option.default
+                default = f"  ({option.default})" if has_default else ""
+                lines.append(f"  --{option.name}{default}")
                 lines += textwrap.wrap(
                     option.metadata["help"], 90, initial_indent=" " * 6, subsequent_indent=" " * 6
                 )

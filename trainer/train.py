@@ -6,6 +6,7 @@
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -82,6 +83,8 @@ def find_monitor(training: GRPOConfig, environ: Mapping[str, str]) -> None:
 def main() -> None:
     """Run the program; a mistake in the configuration ends it with one line and status 1."""
     to_standard_error(logging.INFO)
+    # TRL 1.16 still speaks older names to transformers: nothing that a user could change.
+    warnings.filterwarnings("ignore", category=FutureWarning)
     argv = sys.argv[1:]
     if argv and argv[0] in SUBCOMMANDS:
         import_module(SUBCOMMANDS[argv[0]]).main(argv[1:])
@@ -91,6 +94,8 @@ def main() -> None:
         return
     if not argv or argv[0].startswith("-"):
         _end(2, USAGE)
+    if not Path(argv[0]).suffix and not Path(argv[0]).exists():
+        _end(2, f"acr-train: neither a file nor {', '.join(SUBCOMMANDS)}: {argv[0]}\n{USAGE}")
     try:
         script, training, model = parse(argv)
         find_monitor(training, os.environ)

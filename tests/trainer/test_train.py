@@ -119,6 +119,31 @@ def test_a_mistyped_option_ends_with_one_line_too(tmp_path: Path, acr_train: Any
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--methode", "dapo"], "unknown options: methode; did you mean method?"),
+        (["--max-stepps=3"], "unknown options: max_stepps; did you mean max_steps?"),
+    ],
+)
+def test_an_unknown_option_is_named_with_the_one_that_was_meant(
+    options: list[str], words: str, tmp_path: Path, acr_train: Any
+) -> None:
+    assert acr_train(written(tmp_path), *options) == (1, "", f"acr-train: {words}\n")
+
+
+def test_keys_are_taken_as_the_parser_of_trl_takes_them(tmp_path: Path) -> None:
+    options = ["--max-steps=7", "--no_shuffle_dataset", "--kl_horizon", "5"]
+    _, training, _ = train.parse([written(tmp_path), *options])
+    assert (training.max_steps, training.shuffle_dataset, training.kl_horizon) == (7, False, 5.0)
+
+
+def test_a_program_that_does_not_exist_is_refused_with_those_that_do(acr_train: Any) -> None:
+    status, _, err = acr_train("evaluat")
+    assert status == 2
+    assert "neither a file nor evaluate, difficulty, compare: evaluat" in err
+
+
+@pytest.mark.parametrize(
     ("given", "environ", "found"),
     [
         ({}, {}, (None, None)),

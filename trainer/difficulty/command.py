@@ -68,10 +68,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON lines")
     parser.add_argument(
-        "--num-samples", type=int, default=16, help="completions of each problem (default: 16)"
+        "--num-samples",
+        "--num_samples",
+        type=int,
+        default=16,
+        help="completions of each problem (default: 16)",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=64, help="completions at a time (default: 64)"
+        "--batch-size",
+        "--batch_size",
+        type=int,
+        default=64,
+        help="completions at a time (default: 64)",
     )
     parser.add_argument("--limit", type=int, help="only so many problems, from the first")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
