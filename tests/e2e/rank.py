@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tests.e2e.runs import OUTCOMES, client
+from tests.ranks import leave
 from tests.trainer.toys import G, arguments, config
 from trainer import GRPOTrainer
 
@@ -61,7 +62,7 @@ def main(folder: Path, url: str, redis_url: str) -> None:
         },
         folder / f"rank{accelerator.process_index}.pt",
     )
-    trainer.end()
+    leave()
 
 
 if __name__ == "__main__":

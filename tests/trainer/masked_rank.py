@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from tests.ranks import leave
 from tests.trainer.steered import Steered, steered
 from tests.trainer.toys import G
 
@@ -44,7 +45,7 @@ def main() -> None:
     trainer.train()
     assert trainer.accelerator.num_processes == 2
     torch.save(trainer.dump, folder / f"rank{rank}.pt")
-    trainer.end()
+    leave()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ TIMEOUT_S = 2
 
 REMINDER_S = 0.5
 """The limit is enforced again so often: an exception that is raised while the interpreter collects
-garbage is printed and dropped, and an alarm that rings once would be lost with it."""
+garbage is dropped, and an alarm that rings once would be lost with it."""
 
 CHILD_START_S = 60
 """Allowance for a child process to import the computer algebra, which takes about 2 s."""
@@ -143,6 +143,12 @@ def _limited(seconds: float) -> Iterator[None]:
         if not is_over:
             raise _TooLongError
 
+    def report(lost: Any) -> None:
+        if lost.exc_type is not _TooLongError:
+            hook(lost)
+
+    hook = sys.unraisablehook
+    sys.unraisablehook = report
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds, REMINDER_S)
     try:
@@ -151,6 +157,7 @@ def _limited(seconds: float) -> Iterator[None]:
         is_over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        sys.unraisablehook = hook
 
 
 def _score_in_child(rows: list[tuple[str, str | None]]) -> list[float | None]:

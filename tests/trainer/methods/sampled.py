@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from monitor_service.wire import Sampling, StepReport, observation
+from tests.ranks import leave
 from tests.trainer.methods.scenes import Recorder
 from tests.trainer.toys import G, arguments, by_outcome, config
 from trainer import GRPOConfig
@@ -85,7 +86,7 @@ def main() -> None:
         "groups": [observation(report).rewards.shape[0] for report in reports],
     }
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
-    trainer.end()
+    leave()
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 
+from tests.ranks import leave
 from tests.trainer.toys import arguments, config
 from trainer import GRPOTrainer
 
@@ -198,7 +198,7 @@ def main() -> None:
     rank = int(os.environ["RANK"])
     found = {name: seen(played(scene, folder / str(rank))) for name, scene in SCENES.items()}
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
-    PartialState().destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":
