@@ -31,6 +31,9 @@ class Method:
     objective: str | None = None
 
 
+OVERLONG_FRACTION = 0.2
+"""Of `max_completion_length`, for DAPO's punishment: the paper's 4,096 of 20,480 tokens."""
+
 _CLIP_HIGHER = {"epsilon": 0.2, "epsilon_high": 0.28, "loss_type": "dapo", "beta": 0.0}
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -57,7 +60,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 **_CLIP_HIGHER,
                 "dynamic_sampling": True,
                 "mask_truncated_completions": True,
-                "overlong_fraction": 0.2,
+                "overlong_fraction": OVERLONG_FRACTION,
             },
         ),
         "agpo": Method(

@@ -1,7 +1,8 @@
 """What a reward function may return, checked before TRL makes a tensor of it."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from reprlib import Repr
 from typing import Any
@@ -55,12 +56,8 @@ def guarded(func: Any) -> Any:
 def _wrap(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(func)
     def call(*args: Any, **kwargs: Any) -> list[float | None]:
-        try:
+        with _failing_by_name(name):
             rewards = func(*args, **kwargs)
-        except RewardError:
-            raise
-        except Exception as error:
-            raise _raised(name, error) from error
         return _checked(rewards, name, _num_rows(args, kwargs))
 
     return call
@@ -69,19 +66,22 @@ def _wrap(func: Callable[..., Any], name: str) -> Callable[..., Any]:
 def _wrap_async(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(func)
     async def call(*args: Any, **kwargs: Any) -> list[float | None]:
-        try:
+        with _failing_by_name(name):
             rewards = await func(*args, **kwargs)
-        except RewardError:
-            raise
-        except Exception as error:
-            raise _raised(name, error) from error
         return _checked(rewards, name, _num_rows(args, kwargs))
 
     return call
 
 
-def _raised(name: str, error: Exception) -> RewardError:
-    return RewardError(f"reward function {name!r} raised {type(error).__name__}: {error}")
+@contextmanager
+def _failing_by_name(name: str) -> Iterator[None]:
+    try:
+        yield
+    except RewardError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise RewardError(f"reward function {name!r} raised {kind}: {error}") from error
 
 
 def _num_rows(args: Sequence[Any], kwargs: dict[str, Any]) -> int:

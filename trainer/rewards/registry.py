@@ -8,15 +8,13 @@ from typing import Any
 
 from monitor_service.errors import InvalidInput
 from trainer.config import GRPOConfig
+from trainer.methods.registry import OVERLONG_FRACTION
 from trainer.rewards.exact import exact_match_reward
 from trainer.rewards.format import box_format_reward, think_format_reward
 from trainer.rewards.group import AgpoLength
 from trainer.rewards.length import LengthPenalty
 from trainer.rewards.math import box_accuracy_reward
 from trainer.rewards.overlong import soft_overlong
-
-OVERLONG_FRACTION = 0.2
-"""Of `max_completion_length`: the paper's 4096 of 20480 tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
