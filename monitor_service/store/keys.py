@@ -11,8 +11,17 @@ from monitor_service.wire import settings_channel, settings_key
 RUNS = "acr:runs"
 """Sorted set: run id by creation time."""
 
+DEFAULTS = "acr:defaults"
+"""String: what new runs start with."""
+TOKENS = "acr:tokens"
+"""Hash: token id to the token's record, without the token itself."""
+ALARMS = "acr:alarms"
+"""Channel: the id of a run whose alarms have changed."""
+
 EVENTS_KEPT = 10_000
 """Newest events kept of a run, approximately."""
+CHANGES_KEPT = 100_000
+"""The same of people's orders and their effects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,27 @@ class RunKeys:
         return self._key("digests")
 
     @property
+    def rewards(self) -> str:
+        """Hash: `attempt:step` to the step's raw rewards, of the newest steps only."""
+        return self._key("rewards")
+
+    @property
     def events(self) -> str:
         """Stream of the run's events."""
         return self._key("events")
+
+    @property
+    def changes(self) -> str:
+        """Stream of what people ordered, and of the step from which it acted: the audit trail."""
+        return self._key("changes")
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every key of the run, for those who delete it."""
+        return (
+            *(self.run, self.settings, self.steps, self.states, self.digests, self.rewards),
+            *(self.events, self.changes),
+        )
 
     @property
     def settings_channel(self) -> str:

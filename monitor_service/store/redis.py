@@ -5,26 +5,20 @@ reports of one run never overwrite each other: the loser reads again. Driver err
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal, TypeVar, cast
 
 import msgspec
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from monitor_service.engine.events import Event
 from monitor_service.engine.state import RunState
-from monitor_service.errors import StoreCorrupt, StoreUnavailable
+from monitor_service.errors import StoreCorrupt
 from monitor_service.resources import Change, EventView, Result, StepRecord
+from monitor_service.store.driver import answer, connect, decoded, translated
 from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys, step_field
 
-CONNECT_TIMEOUT_S = 2.0
-ANSWER_TIMEOUT_S = 5.0
 _STATES_PER_LOOKUP = 256
 
 log = logging.getLogger(__name__)
@@ -75,29 +69,24 @@ class RedisStore:
 
     def __init__(self, url: str) -> None:
         """Connects lazily; `url` is redis://, rediss:// or unix://."""
-        # No silent retry: the script is safe to repeat, but the caller decides when to give up.
-        self._redis = Redis.from_url(
-            url,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=ANSWER_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self.redis = connect(url)
+        """For what is not on the hot path."""
         script = files("monitor_service.store").joinpath("transition.lua").read_text()
-        self._transition = self._redis.register_script(script)
+        self._transition = self.redis.register_script(script)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._redis.aclose()
+        await self.redis.aclose()
 
     async def ping(self) -> None:
         """Raises StoreUnavailable when Redis does not answer."""
-        async with _translated():
-            await _answer(self._redis.ping())
+        async with translated():
+            await answer(self.redis.ping())
 
     async def load(self, run_id: str) -> StoredRun | None:
         """The run as it stands; None when there is none."""
-        async with _translated():
-            stored = await _answer(self._redis.hgetall(RunKeys(run_id).run))
+        async with translated():
+            stored = await answer(self.redis.hgetall(RunKeys(run_id).run))
         return _run(run_id, stored) if stored else None
 
     async def load_all(self) -> list[StoredRun]:
@@ -105,9 +94,9 @@ class RedisStore:
 
         A run this version cannot read is left out and logged: the others are none the worse.
         """
-        async with _translated():
-            names = [name.decode() for name in await _answer(self._redis.zrevrange(RUNS, 0, -1))]
-            pipeline = self._redis.pipeline(transaction=False)
+        async with translated():
+            names = [name.decode() for name in await answer(self.redis.zrevrange(RUNS, 0, -1))]
+            pipeline = self.redis.pipeline(transaction=False)
             for name in names:
                 pipeline.hgetall(RunKeys(name).run)
             found = await pipeline.execute()
@@ -121,8 +110,8 @@ class RedisStore:
 
     async def announce(self, run_id: str, created_at_s: float) -> None:
         """Put the name on the list of runs, before the run itself exists."""
-        async with _translated():
-            await self._redis.zadd(RUNS, {run_id: created_at_s}, nx=True)
+        async with translated():
+            await self.redis.zadd(RUNS, {run_id: created_at_s}, nx=True)
 
     async def commit(
         self,
@@ -156,7 +145,7 @@ class RedisStore:
         if recorded:
             fields["last"] = msgspec.json.encode(recorded.record)
         timed = [msgspec.json.encode(TimedEvent(at_s=at_s, event=event)) for event in events]
-        async with _translated():
+        async with translated():
             outcome = await self._transition(
                 keys=[keys.run, keys.settings, keys.steps, keys.states, keys.digests, keys.events],
                 args=[
@@ -181,16 +170,16 @@ class RedisStore:
 
         One that this version cannot read is left out and logged.
         """
-        async with _translated():
-            names = [name.decode() for name in await _answer(self._redis.zrange(RUNS, 0, -1))]
-            pipeline = self._redis.pipeline(transaction=False)
+        async with translated():
+            names = [name.decode() for name in await answer(self.redis.zrange(RUNS, 0, -1))]
+            pipeline = self.redis.pipeline(transaction=False)
             for name in names:
                 pipeline.hget(RunKeys(name).run, "result")
             found = await pipeline.execute()
         results = []
         for name, value in zip(names, found, strict=True):
             try:
-                results += [_decoded(value, Result, name)] if value else []
+                results += [decoded(value, Result, name)] if value else []
             except StoreCorrupt as error:
                 log.error("%s", error)
         return results
@@ -203,7 +192,7 @@ class RedisStore:
     async def steps(self, run_id: str, wanted: Sequence[tuple[int, int]]) -> list[StepRecord]:
         """The records of these (attempt, step) pairs, in order; missing ones are left out."""
         found = await self._read(RunKeys(run_id).steps, wanted)
-        return [_decoded(value, StepRecord, run_id) for value in found if value]
+        return [decoded(value, StepRecord, run_id) for value in found if value]
 
     async def state_at(self, run: StoredRun, step: int) -> RunState:
         """The run's state after the newest recorded step that is at most `step`.
@@ -218,21 +207,21 @@ class RedisStore:
             wanted = [(run.state.attempt_of(at), at) for at in range(newest, oldest - 1, -1)]
             found = await self._read(states, wanted)
             if state := next((value for value in found if value), None):
-                return _decoded(state, RunState, run.run_id)
+                return decoded(state, RunState, run.run_id)
             newest = oldest - 1
         (attempt, start), *_ = run.state.attempts
         (found_start,) = await self._read(states, [(attempt, start)])
         if found_start is None:
             raise StoreCorrupt(f"run {run.run_id!r}: the state it started from is missing in Redis")
-        return replace(_decoded(found_start, RunState, run.run_id), step=min(step, start))
+        return replace(decoded(found_start, RunState, run.run_id), step=min(step, start))
 
     async def events(self, run_id: str, count: int) -> list[EventView]:
         """The newest events, newest first."""
-        async with _translated():
-            entries = await _answer(self._redis.xrevrange(RunKeys(run_id).events, count=count))
+        async with translated():
+            entries = await answer(self.redis.xrevrange(RunKeys(run_id).events, count=count))
         views = []
         for key, values in entries:
-            timed = _decoded(values[b"event"], TimedEvent, run_id)
+            timed = decoded(values[b"event"], TimedEvent, run_id)
             views.append(EventView(id=key.decode(), at_s=timed.at_s, event=timed.event))
         return views
 
@@ -240,8 +229,8 @@ class RedisStore:
         if not wanted:
             return []
         names = [step_field(attempt, step) for attempt, step in wanted]
-        async with _translated():
-            found: list[bytes | None] = await _answer(self._redis.hmget(key, names))
+        async with translated():
+            found: list[bytes | None] = await answer(self.redis.hmget(key, names))
         return found
 
 
@@ -252,7 +241,7 @@ def first_step(state: RunState) -> int:
 
 def _run(run_id: str, stored: dict[bytes, bytes]) -> StoredRun:
     def part(name: bytes, kind: type[T]) -> T | None:
-        return _decoded(stored[name], kind, run_id) if name in stored else None
+        return decoded(stored[name], kind, run_id) if name in stored else None
 
     state, about = part(b"state", RunState), part(b"about", About)
     if state is None or about is None:
@@ -265,27 +254,3 @@ def _run(run_id: str, stored: dict[bytes, bytes]) -> StoredRun:
         last=part(b"last", StepRecord),
         result=part(b"result", Result),
     )
-
-
-def _decoded(payload: bytes, kind: type[T], run_id: str) -> T:
-    try:
-        return msgspec.json.decode(payload, type=kind)
-    except msgspec.DecodeError as error:
-        raise StoreCorrupt(
-            f"run {run_id!r}: a {kind.__name__} in Redis is unreadable to this version: {error}"
-        ) from error
-
-
-async def _answer(command: Awaitable[Any] | Any) -> Any:
-    """redis-py types its commands for both worlds at once; this is the asynchronous one."""
-    return await command
-
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        if "WRONGTYPE" in str(error):
-            raise StoreCorrupt(f"a key of ours holds something else in Redis: {error}") from error
-        raise StoreUnavailable(f"Redis does not answer: {error}") from error

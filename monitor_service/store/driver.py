@@ -1,0 +1,55 @@
+"""The driver's edge: a client that gives up in time, and its errors in the project's own words."""
+
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from monitor_service.errors import StoreCorrupt, StoreUnavailable
+
+CONNECT_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 5.0
+
+T = TypeVar("T")
+
+
+def connect(url: str) -> Redis:
+    """A client that connects when it is first used; `url` is redis://, rediss:// or unix://."""
+    # No silent retry: what we send is safe to repeat, but the caller decides when to give up.
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def decoded(payload: bytes, kind: type[T], run_id: str) -> T:
+    """What is stored of a run, as a `kind`; raises StoreCorrupt."""
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except msgspec.DecodeError as error:
+        raise StoreCorrupt(
+            f"run {run_id!r}: a {kind.__name__} in Redis is unreadable to this version: {error}"
+        ) from error
+
+
+async def answer(command: Awaitable[Any] | Any) -> Any:
+    """redis-py types its commands for both worlds at once; this is the asynchronous one."""
+    return await command
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Driver errors inside become StoreUnavailable or StoreCorrupt."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        if "WRONGTYPE" in str(error):
+            raise StoreCorrupt(f"a key of ours holds something else in Redis: {error}") from error
+        raise StoreUnavailable(f"Redis does not answer: {error}") from error
