@@ -21,6 +21,7 @@ from monitor_service.resources import (
     Change,
     CommandRequest,
     Order,
+    Origin,
     OverrideRequest,
     SettingsView,
 )
@@ -32,6 +33,8 @@ MAX_TRIES = 50
 """Lost races after which a writer gives up; each loss means that another writer won."""
 MAX_ACTOR_CHARS = 128
 NO_REASON = "no reason given"
+NO_ACTOR = "api"
+"""Who ordered it, when neither the order nor a token says so."""
 
 Move = Callable[[RunState, float], RunState]
 """(state, Unix time) -> what the order makes of it."""
@@ -42,18 +45,25 @@ Difference = Callable[[RunState, RunState], Mapping[str, Any]]
 class Control:
     """Every order of a person; all of them raise StoreUnavailable when Redis does not answer."""
 
-    def __init__(self, store: RedisStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: RedisStore, clock: Callable[[], float], origin: Origin = Origin()
+    ) -> None:
         """`clock` tells Unix time in seconds."""
         self._store = store
         self._clock = clock
+        self._origin = origin
+
+    def by(self, origin: Origin) -> "Control":
+        """The same, for orders that come from there."""
+        return Control(self._store, self._clock, origin)
 
     async def change(
         self,
         run_id: str,
         changes: Mapping[str, Any],
         *,
-        actor: str,
         reason: str,
+        actor: str | None = None,
         if_revision: int | None = None,
     ) -> SettingsView:
         """Change settings on behalf of a person; in force from the trainer's next batch on.
@@ -83,7 +93,7 @@ class Control:
             "settings_changed",
             lambda state, now_s: with_changes(state, changes),
             difference,
-            actor=actor,
+            actor=self._actor(actor),
             reason=reason,
             changes=changes,
             if_revision=if_revision,
@@ -95,12 +105,13 @@ class Control:
         Raises:
             InvalidInput: as `change`, and when an end is missing or too far away.
         """
+        actor = self._actor(wanted.actor)
 
         def move(state: RunState, now_s: float) -> RunState:
             return with_override(
                 state,
                 wanted.settings,
-                actor=wanted.actor,
+                actor=actor,
                 reason=wanted.reason,
                 expires_in_steps=wanted.expires_in_steps,
                 expires_in_s=wanted.expires_in_s,
@@ -122,7 +133,7 @@ class Control:
             "override_added",
             move,
             difference,
-            actor=wanted.actor,
+            actor=actor,
             reason=wanted.reason,
             changes={"override": wanted.settings},
         )
@@ -144,7 +155,7 @@ class Control:
             "override_ended",
             lambda state, now_s: without_override(state, number),
             difference,
-            actor=order.actor,
+            actor=self._actor(order.actor),
             reason=_or_none_given(order.reason),
             changes={"override": number},
         )
@@ -158,15 +169,16 @@ class Control:
         if isinstance(reason, str):
             reason = reason.strip()[:MAX_REASON_CHARS]
         reason = _or_none_given(reason)
+        actor = self._actor(order.actor)
         return await self._ordered(
             run_id,
             "killed",
-            lambda state, now_s: killed(state, actor=order.actor, reason=reason, now_s=now_s),
+            lambda state, now_s: killed(state, actor=actor, reason=reason, now_s=now_s),
             lambda before, after: {
                 "old": {"kill": before.settings.kill},
                 "new": {"kill": after.settings.kill},
             },
-            actor=order.actor,
+            actor=actor,
             reason=reason,
             changes={"kill": True},
         )
@@ -181,25 +193,23 @@ class Control:
                 "old": {"kill": before.settings.kill, "stage": before.settings.arming.stage},
                 "new": {"kill": None, "stage": after.settings.arming.stage},
             },
-            actor=order.actor,
+            actor=self._actor(order.actor),
             reason=order.reason,
             changes={"kill": False},
         )
 
     async def command(self, run_id: str, wanted: CommandRequest) -> SettingsView:
         """Have the trainer save a checkpoint, or save one and stop."""
-        reason = _or_none_given(wanted.reason)
+        actor, reason = self._actor(wanted.actor), _or_none_given(wanted.reason)
         return await self._ordered(
             run_id,
             "command_given",
-            lambda state, now_s: commanded(
-                state, wanted.command, actor=wanted.actor, reason=reason
-            ),
+            lambda state, now_s: commanded(state, wanted.command, actor=actor, reason=reason),
             lambda before, after: {
                 "old": {"command": before.settings.command},
                 "new": {"command": after.settings.command},
             },
-            actor=wanted.actor,
+            actor=actor,
             reason=reason,
             changes={"command": wanted.command},
         )
@@ -238,6 +248,7 @@ class Control:
                         reason=reason,
                         changes=dict(changes),
                         version=version,
+                        origin=self._origin,
                     ),
                 )
             event = Event(
@@ -248,6 +259,7 @@ class Control:
                     "actor": actor,
                     "reason": reason,
                     "version": version,
+                    "origin": self._origin,
                     **difference(stored.state, moved),
                 },
             )
@@ -257,6 +269,9 @@ class Control:
             if await self._store.commit(stored, after, at_s=now_s, events=events) == "written":
                 return SettingsView(settings=moved.settings, changed=after.changed)
         raise Contention(f"run {run_id!r} is being changed by too many writers")
+
+    def _actor(self, given: Any) -> Any:
+        return (self._origin.token or NO_ACTOR) if given is None else given
 
 
 def _configured(state: RunState, names: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,20 @@ AcrError
 │   ├── UnreadableInput   not even parseable as the format it claims to be
 │   └── UnknownFormat     a format we do not read
 ├── InputTooLarge         more than a configured limit allows
+├── BodyIncomplete        the rest of the body did not come in time
+├── Unauthorized          no token, or not a valid one
+├── Forbidden             a token that is not for this
+│   └── TooManyRuns       there may be no further run
+├── HostNotServed         asked under a name that this monitor does not go by
+├── TooManyRequests       more in a short time than a limit allows
+├── Overloaded            more at once than a limit allows
 ├── RunNotFound           no run has this id
+├── StepNotKept           of this step, what was asked for was never reported or has been dropped
+├── RunDeleted            the run was deleted, and can be restored
 ├── Conflict              valid, but contradicts what is recorded
 │   ├── StepConflict      the step is recorded with other content
 │   ├── AttemptConflict   the report belongs to an attempt that is no longer the newest
+│   ├── RunNotDeleted     only a deleted run can be purged
 │   └── RevisionConflict  the settings were changed by someone else in between
 ├── Contention            the run moved under every retry; nothing was written, try again
 ├── StoreUnavailable      Redis does not answer; nothing is half-written
@@ -56,11 +66,75 @@ class InputTooLarge(AcrError):
     """The body or a count in it exceeds a limit."""
 
 
+class BodyIncomplete(AcrError):
+    """The sender stopped, or was too slow, before the body was whole."""
+
+
+class Unauthorized(AcrError):
+    """A token is needed, and none was given that is valid."""
+
+
+class Forbidden(AcrError):
+    """Whoever asks is known, and may not have this."""
+
+
+class TooManyRuns(Forbidden):
+    """There are as many runs as there may be."""
+
+
+class HostNotServed(AcrError):
+    """The request names a host, or comes from a page, that is not this monitor's.
+
+    That is how a web page looks that was led to a monitor on its reader's machine.
+    """
+
+
+class TooManyRequests(AcrError):
+    """More requests in a short time than one caller may send.
+
+    Args:
+        message: what the limit is.
+        retry_after_s: seconds until there is room again.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class Overloaded(AcrError):
+    """More requests are under way than may be."""
+
+
 class RunNotFound(AcrError):
     """No run has this id; it has to be created first."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"no run {run_id!r}; create it first")
+
+
+class StepNotKept(AcrError):
+    """What was asked for of a step is not there.
+
+    Args:
+        what: such as "record".
+        step: the step.
+        kept: (first, last) step of which it is kept; the first is above the last when there is none.
+    """
+
+    def __init__(self, what: str, step: int, kept: tuple[int, int]) -> None:
+        first, last = kept
+        if first > last:
+            why = "none are kept"
+        elif first <= step <= last:
+            why = "it was not reported"
+        else:
+            why = f"kept are those of steps {first} to {last}"
+        super().__init__(f"no {what} of step {step}: {why}")
+
+
+class RunDeleted(AcrError):
+    """The run was deleted: it takes and shows nothing until somebody restores it."""
 
 
 class Conflict(AcrError):
@@ -73,6 +147,10 @@ class StepConflict(Conflict):
 
 class AttemptConflict(Conflict):
     """The report comes from an attempt that a resume has replaced."""
+
+
+class RunNotDeleted(Conflict):
+    """Only a run that was deleted can be purged: purging cannot be undone."""
 
 
 class RevisionConflict(Conflict):

@@ -1,13 +1,11 @@
 """The monitor: engine and store, nothing else. No HTTP, no environment, no clock of its own."""
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import msgspec
 
 from monitor_service.control import MAX_TRIES, Control
-from monitor_service.engine.advance import advance
 from monitor_service.engine.changes import resumed
 from monitor_service.engine.events import Event
 from monitor_service.engine.forecast import FinishedRun, forecast
@@ -15,36 +13,44 @@ from monitor_service.engine.health.alarms import told
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
-from monitor_service.errors import AttemptConflict, Contention, StepConflict
+from monitor_service.errors import Contention
+from monitor_service.history import History
+from monitor_service.recorder import Recorder, wrong_attempt
 from monitor_service.resources import (
     Diagnosis,
     EndOfRun,
     EventPage,
     ForecastView,
+    OrderPage,
     Result,
     ResultRequest,
     Run,
     RunList,
     SettingsView,
-    StepPage,
-    StepRecord,
 )
-from monitor_service.store.redis import About, Recorded, RedisStore, StoredRun, first_step
+from monitor_service.retention import DEFAULT, Retention
+from monitor_service.store.events import EventLog
+from monitor_service.store.redis import About, RedisStore, StoredRun
 from monitor_service.views import silent_verdict, stored_run, view
-from monitor_service.wire import CreateRun, StepReport, check_run_id, digest, observation
-
-log = logging.getLogger(__name__)
+from monitor_service.wire import CreateRun, check_run_id
 
 
 class Monitor:
     """Every operation on runs. All of them raise StoreUnavailable when Redis does not answer."""
 
-    def __init__(self, store: RedisStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: RedisStore, clock: Callable[[], float], retention: Retention = DEFAULT
+    ) -> None:
         """`clock` tells Unix time in seconds."""
         self._store = store
         self._clock = clock
+        self._log = EventLog(store.redis)
+        self.recorder = Recorder(store, clock, retention)
+        """What trainers report."""
         self.control = Control(store, clock)
         """What people order."""
+        self.history = History(store, retention)
+        """What was reported."""
 
     async def ping(self) -> None:
         """Whether the store answers."""
@@ -88,53 +94,6 @@ class Monitor:
                 return self._view(after), stored is None
         raise Contention(f"run {wanted.id!r} is being changed by too many writers")
 
-    async def report(self, run_id: str, report: StepReport) -> tuple[bool, Settings]:
-        """Take one step into account, exactly once.
-
-        Returns:
-            Whether it was new (False: the same report was recorded before), and the newest
-            settings.
-
-        Raises:
-            StepConflict: the step is recorded with other content, or is older than the newest
-                and was never reported.
-            AttemptConflict: the report is of another attempt than the newest.
-        """
-        seen = observation(report)
-        content = digest(report, seen)
-        for _ in range(MAX_TRIES):
-            stored = await self._stored(run_id)
-            state = stored.state
-            _check_attempt(report.attempt, state, f"step {report.step}")
-            if report.step <= state.step:
-                return await self._reported_before(stored, report, content)
-            now = self._clock()
-            moved, figures, events = advance(state, seen, now_s=now)
-            record = StepRecord(
-                step=report.step,
-                attempt=report.attempt,
-                optimizer_step=report.optimizer_step,
-                at_s=now,
-                settings_version=moved.settings.version,
-                collapse=figures,
-                components=report.components,
-                scalars=report.scalars,
-                applied=report.applied,
-            )
-            outcome = await self._store.commit(
-                stored,
-                replace(stored, state=moved, last=record),
-                at_s=now,
-                recorded=Recorded(record=record, digest=content),
-                events=events,
-            )
-            if outcome == "written":
-                for event in events:
-                    if event.kind == "health_failed":
-                        log.error("run %s, step %d: %s", run_id, report.step, event.message)
-                return True, moved.settings
-        raise Contention(f"run {run_id!r} is being changed by too many writers")
-
     async def end(self, run_id: str, ended: EndOfRun) -> Run:
         """The trainer's training is over; silence is no alarm until it reports again.
 
@@ -143,7 +102,8 @@ class Monitor:
         """
         for _ in range(MAX_TRIES):
             stored = await self._stored(run_id)
-            _check_attempt(ended.attempt, stored.state, "the end")
+            if ended.attempt != stored.state.attempt:
+                raise wrong_attempt(ended.attempt, stored.state, "the end")
             if stored.state.ended == ended.how:
                 return self._view(stored)
             settings = stored.state.settings
@@ -239,41 +199,31 @@ class Monitor:
         stored = await self._stored(run_id)
         return SettingsView(settings=stored.state.settings, changed=stored.changed)
 
-    async def steps(self, run_id: str, first: int, last: int | None, limit: int) -> StepPage:
-        """Records of the steps from `first` to `last` (default: the newest), `limit` a page."""
-        state = (await self._stored(run_id)).state
-        first = max(first, first_step(state))
-        end = state.step if last is None else min(last, state.step)
-        page_end = min(end, first + limit - 1)
-        wanted = [(state.attempt_of(step), step) for step in range(first, page_end + 1)]
-        return StepPage(
-            steps=await self._store.steps(run_id, wanted),
-            next_from=page_end + 1 if first <= page_end < end else None,
-        )
-
-    async def events(self, run_id: str, limit: int) -> EventPage:
-        """The newest events, newest first."""
+    async def events(
+        self,
+        run_id: str,
+        limit: int,
+        *,
+        before: str | None = None,
+        after: str | None = None,
+        kinds: Collection[str] = (),
+    ) -> EventPage:
+        """Events, newest first, a page at a time; with `after` the newer ones, oldest first."""
         await self._stored(run_id)
-        return EventPage(events=await self._store.events(run_id, limit))
+        return await self._log.page(run_id, limit, before=before, after=after, kinds=kinds)
+
+    async def orders(
+        self, run_id: str, limit: int, *, before: str | None = None
+    ) -> OrderPage:
+        """What people ordered, newest first, a page at a time, and the step from which it acted."""
+        await self._stored(run_id)
+        return await self._log.orders(run_id, limit, before=before)
 
     def _view(self, stored: StoredRun, attempt: int | None = None) -> Run:
         return view(stored, self._clock(), attempt)
 
     async def _stored(self, run_id: str) -> StoredRun:
         return await stored_run(self._store, run_id)
-
-    async def _reported_before(
-        self, stored: StoredRun, report: StepReport, content: str
-    ) -> tuple[bool, Settings]:
-        recorded = await self._store.digest(stored.run_id, report.attempt, report.step)
-        if recorded == content:
-            return False, stored.state.settings
-        if recorded is None:
-            raise StepConflict(
-                f"step {report.step} was never reported, and the run is at step "
-                f"{stored.state.step}: history is not rewritten"
-            )
-        raise StepConflict(f"step {report.step} is recorded already, with other content")
 
 
 def _started(wanted: CreateRun, settings: Settings, now_s: float) -> StoredRun:
@@ -307,6 +257,7 @@ def _resumption(before: RunState, after: RunState) -> Event:
         message=text,
         data={
             "attempt": after.attempt,
+            "from_step": before.step,
             "command_dropped": dropped,
             "alarms": sorted(after.health.raised),
         },
@@ -315,10 +266,3 @@ def _resumption(before: RunState, after: RunState) -> Event:
 
 def _event(kind: str, state: RunState, message: str) -> Event:
     return Event(kind=kind, step=state.step, message=message, data={"attempt": state.attempt})
-
-
-def _check_attempt(attempt: int, state: RunState, what: str) -> None:
-    if attempt != state.attempt:
-        raise AttemptConflict(
-            f"{what} is of attempt {attempt}; the run is at attempt {state.attempt}"
-        )

@@ -7,7 +7,8 @@ from msgspec import Meta, Struct
 from monitor_service.engine.events import Event
 from monitor_service.engine.forecast import Forecast
 from monitor_service.engine.health.alarms import Verdict
-from monitor_service.engine.settings import ActingMode, Settings
+from monitor_service.engine.health.evidence import Severity
+from monitor_service.engine.settings import ActingMode, ProfileName, Settings
 from monitor_service.engine.state import Counters, StepFigures
 from monitor_service.wire import Applied, Component, Knob, Name, Rate, Scalars, StepNumber
 
@@ -28,6 +29,17 @@ class StepRecord(Struct, frozen=True, kw_only=True):
     applied: Applied | None
 
 
+class Origin(Struct, frozen=True, kw_only=True):
+    """From where an order came."""
+
+    address: str | None = None
+    """Of the machine that sent it, as far as the monitor can tell."""
+    token: str | None = None
+    """Name of the token it came with; None without one."""
+    client: str | None = None
+    """What the program that sent it calls itself."""
+
+
 class Change(Struct, frozen=True, kw_only=True):
     """The newest change of the settings by a person."""
 
@@ -36,6 +48,16 @@ class Change(Struct, frozen=True, kw_only=True):
     reason: str
     changes: dict[str, Any]
     version: int
+    origin: Origin | None = None
+    """None for an order of before origins were kept."""
+
+
+class Deletion(Struct, frozen=True, kw_only=True):
+    """Who deleted a run, when and why."""
+
+    at_s: float
+    actor: str
+    reason: str
 
 
 class Requested(Struct, frozen=True, kw_only=True):
@@ -59,6 +81,9 @@ class Run(Struct, frozen=True, kw_only=True):
     """The newest; in the answer to a start, the one that this start was given."""
     config: dict[str, Any]
     tags: dict[str, str]
+    notes: str = ""
+    deleted: Deletion | None = None
+    """Set for a run that was deleted and not purged."""
     ended: str | None
     """How the newest attempt ended, when its trainer said so."""
     counters: Counters
@@ -77,9 +102,56 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class RunList(Struct, frozen=True, kw_only=True):
-    """All runs, newest first."""
+    """A page of runs, newest first."""
 
     runs: list[Run]
+    total: int
+    """Of the runs that were asked for, on all pages."""
+    next_after: str | None
+    """Ask again with this `after`; None at the end."""
+
+
+class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people write next to a run."""
+
+    tags: dict[Name, str | None] = {}
+    """Merged with those it has; null deletes one."""
+    notes: str | None = None
+    """A text of up to 10,000 characters; "" deletes it, null leaves it."""
+    reason: Any = None
+    actor: Any = "api"
+
+
+class Defaults(Struct, frozen=True, kw_only=True):
+    """What new runs start with, and who changed that last."""
+
+    profile: ProfileName = "paper"
+    """For runs that name none."""
+    settings: dict[str, Any] = {}
+    """On top of the profile, under what the run itself asks for."""
+    revision: int = 1
+    """Grows with every change; the ETag."""
+    changed: "DefaultsChange | None" = None
+
+
+class DefaultsChange(Struct, frozen=True, kw_only=True):
+    """The newest change of the defaults."""
+
+    at_s: float
+    actor: str
+    reason: str
+    old: dict[str, Any]
+    new: dict[str, Any]
+
+
+class DefaultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other defaults; what is left out stays."""
+
+    profile: str | None = None
+    settings: dict[str, Any] | None = None
+    """All of them: the ones before are replaced."""
+    reason: Any = None
+    actor: Any = "api"
 
 
 class StepResult(Struct, frozen=True, kw_only=True):
@@ -103,6 +175,51 @@ class StepPage(Struct, frozen=True, kw_only=True):
     steps: list[StepRecord]
     next_from: int | None
     """Ask again from here; None at the end."""
+    records_from: int
+    """Records of earlier steps than this one are dropped; their figures stay, as columns."""
+
+
+class StepColumns(Struct, frozen=True, kw_only=True):
+    """Figures of a run's steps, in order, a column each."""
+
+    run_id: str
+    fields: list[str]
+    """Names of the columns; `step` is always the first."""
+    total: int
+    """Steps in the range that was asked for; there may be fewer rows."""
+    steps_from: int | None
+    steps_to: int | None
+    """The first and the last step here; None where there is none."""
+    next_from: int | None
+    """Ask again from here; None at the end."""
+    columns: dict[str, list[float | None]]
+    """None where a step has no such figure."""
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """One group of a step, judged."""
+
+    outcome: Literal["mixed", "all_correct", "all_wrong", "uniform_other", "unscored"]
+    scored: int
+    """Completions with a usable reward."""
+    mean: float | None
+    std: float | None
+    """Of the population, in reward units; None where nothing was scored."""
+    rewards: list[float | None]
+    """None where a completion was not scored, or the group has fewer."""
+    primary: list[float | None] | None
+    """The accuracy component; None when the rewards are not a sum of several."""
+
+
+class StepGroups(Struct, frozen=True, kw_only=True):
+    """The groups of a step, as they were reported, judged by the run's present reward range."""
+
+    run_id: str
+    step: int
+    attempt: int
+    reward_low: float | None
+    reward_high: float | None
+    groups: list[Group]
 
 
 class SettingsView(Struct, frozen=True, kw_only=True):
@@ -117,7 +234,8 @@ class OverrideRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     settings: dict[str, Any]
     reason: Any = None
-    actor: Any = "api"
+    actor: Any = None
+    """Who; without one the name of the token, or `api`."""
     expires_in_steps: Any = None
     expires_in_s: Any = None
 
@@ -126,7 +244,8 @@ class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who orders a kill or a re-arming, and why."""
 
     reason: Any = None
-    actor: Any = "api"
+    actor: Any = None
+    """Who; without one the name of the token, or `api`."""
 
 
 class CommandRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,7 +253,8 @@ class CommandRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     command: Literal["save", "stop"]
     reason: Any = None
-    actor: Any = "api"
+    actor: Any = None
+    """Who; without one the name of the token, or `api`."""
 
 
 class EndOfRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -193,9 +313,91 @@ class EventView(Struct, frozen=True, kw_only=True):
 
 
 class EventPage(Struct, frozen=True, kw_only=True):
-    """The newest events, newest first."""
+    """Events, newest first; oldest first when those after an event were asked for."""
 
     events: list[EventView]
+    next: str | None
+    """Ask again with this in place of `before` or `after`; None at the end."""
+
+
+class OrderView(Struct, frozen=True, kw_only=True):
+    """What a person ordered, and what came of it."""
+
+    id: str
+    at_s: float
+    step: int
+    """The newest step when it was given."""
+    kind: str
+    actor: str
+    reason: str
+    origin: Origin | None
+    """None for what a file next to the trainer ordered."""
+    version: int | None
+    """Of the settings that the order made; None for what the trainer told us."""
+    number: int | None
+    """Of the override, where it is about one."""
+    old: dict[str, Any]
+    new: dict[str, Any]
+    applied_step: int | None
+    """The first step that was reported to be made with it; None while nobody has."""
+    ignored: dict[str, str]
+    """What of it the trainer did not apply at that step, and why."""
+
+
+class OrderPage(Struct, frozen=True, kw_only=True):
+    """What people ordered, newest first."""
+
+    orders: list[OrderView]
+    next: str | None
+    """Ask again with this as `before`; None at the end."""
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    """What a sink is told; the body of a webhook's request."""
+
+    id: str
+    """The same in every repetition, and of no other alert."""
+    status: Literal["raised", "updated", "resolved", "killed", "rearmed", "locked", "ended", "test"]
+    run_id: str
+    rule: str | None
+    """The health rule; None when it is no alarm."""
+    severity: Severity
+    """Of the end of an alarm: what it was last told with."""
+    step: int
+    since_step: int | None
+    """First step of the evidence; None when there is none."""
+    at_s: float
+    """Unix time at which it happened, not at which it is told."""
+    message: str
+    advice: str
+    evidence: dict[str, float | str]
+    url: str | None
+    """Where the run's diagnosis is; None when the monitor does not know its own address."""
+
+
+class SinkView(Struct, frozen=True, kw_only=True):
+    """A sink of alerts, and how its deliveries go."""
+
+    name: str
+    place: str
+    """Host and port; the rest of the address may be a secret."""
+    delivered_at_s: float | None
+    """Unix time of the newest delivery."""
+    failed_at_s: float | None
+    error: str
+    """What went wrong then."""
+    pending: int
+    """Alerts that wait to be delivered, as far as they were read."""
+    outcomes: dict[str, int]
+    """Deliveries by how they ended, since the store was new."""
+
+
+class AlertsView(Struct, frozen=True, kw_only=True):
+    """Who is told of alarms."""
+
+    sinks: list[SinkView]
+    is_delivering: bool
+    """Whether a replica of the monitor is at work on it."""
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):

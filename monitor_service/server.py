@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import uvicorn
+import uvloop
 
 from monitor_service.api.app import create_app
 from monitor_service.config import ServiceConfig
@@ -59,7 +60,8 @@ def serve(config: ServiceConfig, on_ready: Callable[[Endpoint], None]) -> None:
 
             redis_url = stack.enter_context(EmbeddedValkey(config.data_dir)).url
         endpoint = Endpoint(url=_url(listener), redis_url=redis_url, pid=os.getpid())
-        asyncio.run(_serve(config, listener, endpoint, on_ready))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config, listener, endpoint, on_ready))
 
 
 def listen(config: ServiceConfig) -> socket.socket:
@@ -87,7 +89,7 @@ async def _serve(
             await store.ping()
         except StoreUnavailable as error:
             raise StartupError(f"{without_password(endpoint.redis_url)}: {error}") from error
-        monitor = Monitor(store, time.time)
+        monitor = Monitor(store, time.time, config.retention)
         app = create_app(monitor, max_body_bytes=config.max_body_bytes)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -2,17 +2,32 @@
 
 from monitor_service.engine.health.alarms import Verdict, silence
 from monitor_service.engine.settings import KNOBS, Settings
-from monitor_service.errors import RunNotFound
+from monitor_service.errors import RunDeleted, RunNotFound
 from monitor_service.resources import Requested, Run
 from monitor_service.store.redis import RedisStore, StoredRun
 from monitor_service.wire import check_run_id
 
 
 async def stored_run(store: RedisStore, run_id: str) -> StoredRun:
-    """The run as it stands; raises RunNotFound."""
+    """The run as it stands; raises RunNotFound, or RunDeleted."""
+    return alive(await any_run(store, run_id))
+
+
+async def any_run(store: RedisStore, run_id: str) -> StoredRun:
+    """The same, deleted or not; raises RunNotFound."""
     stored = await store.load(check_run_id(run_id))
     if stored is None:
         raise RunNotFound(run_id)
+    return stored
+
+
+def alive(stored: StoredRun) -> StoredRun:
+    """The run itself; raises RunDeleted, saying by whom."""
+    if deletion := stored.about.deleted:
+        raise RunDeleted(
+            f"run {stored.run_id!r} was deleted by {deletion.actor}: {deletion.reason}; "
+            f"restore it first: POST /v1/runs/{stored.run_id}/restore"
+        )
     return stored
 
 
@@ -28,6 +43,8 @@ def view(stored: StoredRun, now_s: float, attempt: int | None = None) -> Run:
         attempt=attempt or state.attempt,
         config=about.config,
         tags=about.tags,
+        notes=about.notes,
+        deleted=about.deleted,
         counters=state.counters,
         settings=state.settings,
         acting_mode=acting.acting_mode,

@@ -4,7 +4,7 @@ JSON, or msgpack with rewards packed as little-endian floats. Versioned by `sche
 fields are refused, so that a setting or a figure is never dropped in silence.
 """
 
-import hashlib
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
+import xxhash
 from msgspec import Meta, Struct
 
 from monitor_service.engine.arming import Stage
@@ -327,6 +328,7 @@ def _heard(report: StepReport, applied: Applied) -> dict[str, Any]:
         "injected_correct": applied.injected_correct,
         "shadow_wrong": shadow.injected_wrong,
         "shadow_correct": shadow.injected_correct,
+        "applied_version": applied.settings_version,
         "settings_lag_steps": max(0, report.step - 1 - applied.through_step),
         "not_applied": {**ignored, **({"settings": applied.note} if applied.note else {})},
         "kill": applied.kill,
@@ -355,15 +357,17 @@ def _check_injection(field: str, injection: Injection, num_groups: int) -> None:
         raise InvalidInput(f"{field}.injected_wrong, {field}.injected_correct", injected, allowed)
 
 
-def digest(report: StepReport, seen: Observation) -> str:
+def digest(report: StepReport, seen: Observation) -> bytes:
     """Same content, same digest, whether it came as JSON lists or packed."""
     rest = msgspec.structs.replace(report, rewards=[], primary=None)
-    hashed = hashlib.blake2b(msgspec.msgpack.encode(rest, order="deterministic"), digest_size=16)
+    hashed = xxhash.xxh3_128(msgspec.msgpack.encode(rest, order="deterministic"))
     for values in (seen.rewards, seen.primary):
         if values is not None:
-            canonical = np.where(np.isnan(values), np.nan, values)
-            hashed.update(repr(values.shape).encode() + canonical.tobytes())
-    return hashed.hexdigest()
+            hashed.update(repr(values.shape).encode())
+            # Of the many NaNs there are, one stands for all.
+            has_gaps = math.isnan(values.sum())
+            hashed.update((np.where(np.isnan(values), np.nan, values) if has_gaps else values).data)
+    return hashed.digest()
 
 
 def _unpacked(rewards: list[list[float | None]] | Packed, field: str) -> Matrix:

@@ -64,8 +64,11 @@ def embedded_valkey(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def stock_redis(folder: Path) -> Iterator[str]:
-    """URL of a `redis-server` as the distribution ships it; its data stay in `folder`."""
+def stock_redis(folder: Path, *more: str, prefix: tuple[str, ...] = ()) -> Iterator[str]:
+    """URL of a `redis-server` as the distribution ships it; its data stay in `folder`.
+
+    `more` are further options of its command line; `prefix` is a command that runs another.
+    """
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.fail("redis-server is missing: apt-get install redis-server")
@@ -73,7 +76,8 @@ def stock_redis(folder: Path) -> Iterator[str]:
     url = f"unix://{folder}/redis.sock"
     options = {"port": "0", "unixsocket": f"{folder}/redis.sock", "dir": str(folder), "save": ""}
     options |= {"appendonly": "yes", "logfile": f"{folder}/redis.log"}
-    command = [binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
+    words = (part for name, value in options.items() for part in (f"--{name}", value))
+    command = [*prefix, binary, *words, *more]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         eventually(lambda: process.poll() is not None or answers(url), "redis-server answers")
@@ -137,6 +141,8 @@ class AcrServe:
     """`acr serve --json` as a process of its own, on a port that was free."""
 
     def __init__(self, data_dir: Path, options: tuple[str, ...]) -> None:
+        self.prefix: tuple[str, ...] = ()
+        """A command that runs another: the service."""
         self._data_dir = data_dir
         self._options = options
         self._port = 0
@@ -166,7 +172,8 @@ class AcrServe:
     def start(self) -> None:
         """Start it and wait until it says that it is ready."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "monitor_service", "serve", "--json", "--with-parent"]
+        command = [*self.prefix, sys.executable, "-m", "monitor_service", "serve"]
+        command += ["--json", "--with-parent"]
         command += ["--data-dir", str(self._data_dir), "--port", str(self._port), *self._options]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(

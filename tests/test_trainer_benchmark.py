@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.figures import median
 from benchmarks.trainer import calls
 from benchmarks.trainer.__main__ import growth, main
-from benchmarks.trainer.figures import median
 from benchmarks.trainer.meter import Meter
 from tests.servers import acr_serve
 from trainer.client import MonitorClient

@@ -23,17 +23,16 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
-import msgspec
 import typer
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from monitor_service.client.api import MonitorApi
 from monitor_service.engine.profiles import PROFILES
 from monitor_service.errors import StartupError
-from monitor_service.resources import Run, StepPage, StepRecord
+from monitor_service.resources import Run, StepRecord
 from monitor_service.wire import DEFAULT_PORT
 from trainer.logs import to_standard_error
 
@@ -187,9 +186,11 @@ def _train(
         trainer.add_callback(_bar_callback(bars, bar))
         trainer.train()
         after = toy.greedy_accuracy(model, tokenizer, held_out)
+    with MonitorApi(url) as monitor:
+        run, recorded = monitor.run(RUN_ID), list(monitor.steps(RUN_ID))
     return Outcome(
-        run=msgspec.json.decode(_get(f"{url}/v1/runs/{RUN_ID}"), type=Run),
-        steps=_history(url),
+        run=run,
+        steps=recorded,
         stats=client.stats(),
         before=before,
         after=after,
@@ -259,20 +260,6 @@ def _bar_callback(bars: Progress, bar: Any) -> Any:
                 bars.update(bar, completed=state.global_step, note=note)
 
     return Bar()
-
-
-def _history(url: str) -> list[StepRecord]:
-    records: list[StepRecord] = []
-    at: int | None = 1
-    while at is not None:
-        page = msgspec.json.decode(_get(f"{url}/v1/runs/{RUN_ID}/steps?from={at}"), type=StepPage)
-        records += page.steps
-        at = page.next_from
-    return records
-
-
-def _get(url: str) -> bytes:
-    return httpx.get(url, timeout=10).raise_for_status().content
 
 
 def _figures(outcome: Outcome, seed: int) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from benchmarks.figures import Median, machine
 from benchmarks.trainer import calls, steps
 from benchmarks.trainer.calls import Calls
-from benchmarks.trainer.figures import Median, machine
 from benchmarks.trainer.steps import Steps
 from tests.servers import acr_serve
 from trainer.client import MonitorClient
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(1)
-    about = machine()
+    about = machine("torch", "trl", "transformers", "numpy")
     bars = Progress(
         TextColumn("{task.description:12}"),
         BarColumn(bar_width=20),

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import torch
 
-from benchmarks.trainer.figures import Median, median
+from benchmarks.figures import Median, median
 from monitor_service.engine.injection import Host
 from monitor_service.engine.settings import Settings
 from monitor_service.wire import Scalars, StepReport

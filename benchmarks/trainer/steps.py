@@ -20,7 +20,7 @@ import torch
 import transformers
 import trl
 
-from benchmarks.trainer.figures import Median, median
+from benchmarks.figures import Median, median
 from benchmarks.trainer.meter import Meter, measured_trainer
 from trainer import toy
 from trainer.config import GRPOConfig

@@ -1,16 +1,23 @@
 """The HTTP application around a monitor."""
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from monitor_service.__about__ import __version__
 from monitor_service.api import errors, openapi
-from monitor_service.api.routes import control, health, runs, settings, steps, system
+from monitor_service.api.ingest import Ingest
+from monitor_service.api.routes import control, health, history, runs, settings, steps, system
 from monitor_service.config import DEFAULT_MAX_BODY_BYTES
 from monitor_service.monitor import Monitor
 
 
-def create_app(monitor: Monitor, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> FastAPI:
+def create_app(monitor: Monitor, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> ASGIApp:
     """The app; it owns nothing and starts nothing."""
+    return Ingest(create_api(monitor, max_body_bytes), monitor.recorder, max_body_bytes)
+
+
+def create_api(monitor: Monitor, max_body_bytes: int) -> FastAPI:
+    """Every route, with its description."""
     app = FastAPI(
         title="ACR monitor",
         version=__version__,
@@ -18,7 +25,7 @@ def create_app(monitor: Monitor, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     )
     app.state.monitor = monitor
     app.state.max_body_bytes = max_body_bytes
-    for module in (runs, steps, settings, control, health, system):
+    for module in (runs, steps, history, settings, control, health, system):
         app.include_router(module.router)
     errors.install(app)
     openapi.install(app)

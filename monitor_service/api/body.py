@@ -1,15 +1,22 @@
 """Request bodies in, replies out: limits, formats and query parameters."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from monitor_service.control import Control
 from monitor_service.errors import InputTooLarge, InvalidInput, UnknownFormat
 from monitor_service.monitor import Monitor
+from monitor_service.resources import Origin
+from monitor_service.tokens import Caller
 from monitor_service.wire import JSON, MSGPACK, decode
+
+MAX_CLIENT_CHARS = 120
 
 T = TypeVar("T")
 
@@ -21,26 +28,70 @@ def monitor_of(request: Request) -> Monitor:
 
 
 def control_of(request: Request) -> Control:
-    """What people order from that monitor."""
-    return monitor_of(request).control
+    """What people order from that monitor, each order with its origin."""
+    return monitor_of(request).control.by(origin_of(request))
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks; somebody without a token where nobody stands at the door."""
+    caller: Caller | None = request.scope.get("acr.caller")
+    if caller is not None:
+        return caller
+    return Caller(
+        address=request.client.host if request.client else "",
+        client=request.headers.get("user-agent", ""),
+    )
+
+
+def origin_of(request: Request) -> Origin:
+    """From where a request came, fit to be kept."""
+    caller = caller_of(request)
+    client = "".join(filter(str.isprintable, caller.client))
+    return Origin(
+        address=caller.address or None,
+        token=caller.name or None,
+        client=client[:MAX_CLIENT_CHARS] or None,
+    )
 
 
 async def read(request: Request, kind: type[T]) -> T:
     """The body as a `kind`, refused as soon as it is known to be too large."""
+    most: int = request.app.state.max_body_bytes
+    body, media_type = await collected(request.scope["headers"], request.receive, most)
+    return decode(body, media_type, kind)
+
+
+async def collected(
+    headers: Iterable[tuple[bytes, bytes]], receive: Receive, most: int
+) -> tuple[bytes, str]:
+    """The whole body and its format.
+
+    Raises:
+        UnknownFormat: neither JSON nor msgpack, by its own words.
+        InputTooLarge: more than `most` bytes, announced or sent.
+        ClientDisconnect: the sender is gone.
+    """
+    media_type, announced = "", ""
+    for name, value in headers:
+        if name == b"content-type":
+            media_type = value.decode("latin-1").partition(";")[0].strip().lower()
+        elif name == b"content-length":
+            announced = value.decode("latin-1")
     # Required, not assumed: a web page may send a body of no type here without asking first.
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in (JSON, MSGPACK):
         raise UnknownFormat("content-type", media_type, f"{JSON} or {MSGPACK}")
-    most: int = request.app.state.max_body_bytes
-    announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > most:
         raise InputTooLarge(f"body: {announced} bytes announced; {most} are allowed")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
         if len(body) > most:
             raise InputTooLarge(f"body: more than the {most} bytes allowed")
-    return decode(bytes(body), media_type, kind)
+        if not message.get("more_body", False):
+            return bytes(body), media_type
 
 
 def reply(
@@ -55,8 +106,11 @@ def whole_number(
 ) -> int | None:
     """A query parameter."""
     text = request.query_params.get(name)
-    if text is None:
-        return default
+    return default if text is None else parsed(name, text, low=low, high=high)
+
+
+def parsed(name: str, text: str, *, low: int, high: int) -> int:
+    """A whole number of the path or the query."""
     number = int(text) if len(text) < 20 and text.isascii() and text.isdigit() else None
     if number is None or not low <= number <= high:
         raise InvalidInput(name, text, f"must be a whole number in [{low}, {high}]")

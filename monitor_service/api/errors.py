@@ -1,6 +1,7 @@
 """Domain errors -> problem+json. The one place that knows both the errors and HTTP."""
 
 import logging
+import math
 import re
 from http import HTTPStatus
 from types import MappingProxyType
@@ -8,6 +9,7 @@ from types import MappingProxyType
 import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from monitor_service import errors
 from monitor_service.resources import Problem
@@ -21,9 +23,19 @@ STATUS = MappingProxyType(
         errors.UnknownFormat: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.InputTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        errors.BodyIncomplete: HTTPStatus.REQUEST_TIMEOUT,
+        errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+        errors.Forbidden: HTTPStatus.FORBIDDEN,
+        errors.TooManyRuns: HTTPStatus.FORBIDDEN,
+        errors.HostNotServed: HTTPStatus.MISDIRECTED_REQUEST,
+        errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+        errors.Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.RunNotFound: HTTPStatus.NOT_FOUND,
+        errors.StepNotKept: HTTPStatus.NOT_FOUND,
+        errors.RunDeleted: HTTPStatus.CONFLICT,
         errors.StepConflict: HTTPStatus.CONFLICT,
         errors.AttemptConflict: HTTPStatus.CONFLICT,
+        errors.RunNotDeleted: HTTPStatus.CONFLICT,
         errors.RevisionConflict: HTTPStatus.PRECONDITION_FAILED,
         errors.Contention: HTTPStatus.SERVICE_UNAVAILABLE,
         errors.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -69,24 +81,38 @@ def response(found: Problem) -> Response:
     return Response(msgspec.json.encode(found), found.status, headers, media_type=PROBLEM)
 
 
+async def on_our_mistake(request: Request, error: Exception) -> Response:
+    """The reply when the fault is ours; the traceback is for the server's log, not for a client."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = f"{request.method} {request.scope['path']}: a mistake of the monitor's, see its log"
+    return response(Problem(type="about:blank", title=status.phrase, status=status, detail=detail))
+
+
+def refusal(error: errors.AcrError, request: str = "a request") -> Response:
+    """An error as a reply, with the headers that go with it; what is not the caller's is logged."""
+    found = problem(error)
+    if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("%r: %s", request, error)  # Quoted: a path may hold line breaks.
+    reply = response(found)
+    if isinstance(error, errors.Unauthorized):
+        reply.headers["www-authenticate"] = "Bearer"
+    if isinstance(error, errors.BodyIncomplete):
+        reply.headers["connection"] = "close"
+    after_s = getattr(error, "retry_after_s", None)
+    if after_s is not None:
+        reply.headers["retry-after"] = str(math.ceil(after_s))
+    return reply
+
+
 def install(app: FastAPI) -> None:
     """Make every error of this app a problem+json reply."""
+    app.add_exception_handler(Exception, on_our_mistake)
+    # Nobody is there to read an answer, and nothing is wrong with us.
+    app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=400))
 
     @app.exception_handler(errors.AcrError)
     async def on_domain_error(request: Request, error: errors.AcrError) -> Response:
-        found = problem(error)
-        if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error("%s %s: %s", request.method, request.url.path, error)
-        return response(found)
-
-    @app.exception_handler(Exception)
-    async def on_our_mistake(request: Request, error: Exception) -> Response:
-        # The server logs the traceback; it is nothing for a client.
-        status = HTTPStatus.INTERNAL_SERVER_ERROR
-        detail = f"{request.method} {request.url.path}: a mistake of the monitor's, see its log"
-        return response(
-            Problem(type="about:blank", title=status.phrase, status=status, detail=detail)
-        )
+        return refusal(error, f"{request.method} {request.scope['path']}")
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
@@ -96,7 +122,7 @@ def install(app: FastAPI) -> None:
                 type="about:blank",
                 title=status.phrase,
                 status=status,
-                detail=f"{request.method} {request.url.path}: {error.detail}",
+                detail=f"{request.method} {request.scope['path']}: {error.detail}",
             )
         )
         reply.headers.update(error.headers or {})

@@ -14,17 +14,27 @@ _TYPES = (
     *(resources.StepPage, resources.SettingsView, resources.EventPage, resources.Problem),
     *(resources.OverrideRequest, resources.Order, resources.CommandRequest, resources.EndOfRun),
     *(resources.Diagnosis, resources.ForecastView, resources.ResultRequest, resources.Result),
+    *(resources.StepRecord, resources.StepColumns, resources.StepGroups),
 )
 
 
 def documented(
     *,
-    reply: type,
+    reply: type | tuple[type, ...],
     body: Any = None,
     status: HTTPStatus = HTTPStatus.OK,
-    query: tuple[str, ...] = (),
+    query: tuple[str | dict[str, Any], ...] = (),
+    as_text: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Keyword arguments for a route decorator that describe its body, query and replies."""
+    """Keyword arguments for a route decorator that describe its body, query and replies.
+
+    Args:
+        reply: what the answer holds; of several kinds, one of them.
+        body: what is read.
+        status: of the answer.
+        query: parameters; a name alone stands for a whole number from 1.
+        as_text: further media types of the answer.
+    """
     problem = {"application/problem+json": {"schema": _schema(resources.Problem)}}
     extra: dict[str, Any] = {}
     if body is not None:
@@ -38,8 +48,10 @@ def documented(
         }
     if query:
         extra["parameters"] = [
-            {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 1}}
-            for name in query
+            {"name": one, "in": "query", "schema": {"type": "integer", "minimum": 1}}
+            if isinstance(one, str)
+            else {"in": "query", **one}
+            for one in query
         ]
     return {
         "response_model": None,
@@ -47,7 +59,10 @@ def documented(
         "responses": {
             int(status): {
                 "description": status.phrase,
-                "content": {wire.JSON: {"schema": _schema(reply)}},
+                "content": {
+                    wire.JSON: {"schema": _one_of(reply)},
+                    **{name: {"schema": {"type": "string"}} for name in as_text},
+                },
             },
             "4XX": {"description": "The caller's mistake", "content": problem},
             "503": {"description": "The store does not answer; try again", "content": problem},
@@ -67,6 +82,12 @@ def install(app: FastAPI) -> None:
         return document
 
     app.openapi = with_wire_types  # type: ignore[method-assign]
+
+
+def _one_of(kinds: type | tuple[type, ...]) -> dict[str, Any]:
+    if isinstance(kinds, tuple):
+        return {"oneOf": [_schema(kind) for kind in kinds]}
+    return _schema(kinds)
 
 
 def _schema(kind: Any) -> dict[str, Any]:

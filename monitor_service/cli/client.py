@@ -1,87 +1,86 @@
-"""The monitor, asked over HTTP."""
+"""The monitor, as commands ask it: an answer, or a sentence that helps and the end."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
-from urllib.parse import quote
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from itertools import islice
+from urllib.parse import unquote
 
-import httpx
-import msgspec
 import typer
 
 from monitor_service.__about__ import __version__
-from monitor_service.cli.options import actor
 from monitor_service.cli.terminal import complain
-from monitor_service.resources import Problem, SettingsView
-from monitor_service.urls import without_password
+from monitor_service.client.api import MonitorApi
+from monitor_service.client.http import ClientError, NotUnderstood, Unreachable
 
-TIMEOUT_S = 10.0
+TOKEN_VARIABLE = "ACR_TOKEN"
 NO_SUCH_ROUTE = "about:blank"
-"""Type of a problem that is not one of the monitor's own."""
-
-T = TypeVar("T")
-
-
-class Health(msgspec.Struct, frozen=True):
-    """What a monitor of any version says of itself."""
-
-    version: str
+"""Kind of a problem that is not one of the monitor's own."""
+MANY_RUNS = 1000
+"""Runs, the newest ones, among which the one that was meant is looked for."""
 
 
-def run_path(run: str, *parts: str) -> str:
-    """The path of a run, or of something of it."""
-    return "/".join(("/v1/runs", *(quote(part, safe="") for part in (run, *parts))))
-
-
-def order(url: str, path: str, reason: str | None, **rest: Any) -> tuple[str, SettingsView]:
-    """The answer to an order, which names who gives it and why."""
-    body = {"actor": actor(), "reason": reason, **rest}
-    return request(SettingsView, "POST", url, path, body)
-
-
-def request(
-    kind: type[T],
-    method: str,
-    url: str,
-    path: str,
-    body: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> tuple[str, T]:
-    """The monitor's answer, as text and as a `kind`; ends the program when there is none."""
+@contextmanager
+def monitor_at(url: str) -> Iterator[MonitorApi]:
+    """The monitor at `url`; what goes wrong in the block is told, and ends the program."""
     try:
-        reply = httpx.request(method, url + path, json=body, headers=headers, timeout=TIMEOUT_S)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        complain(
-            f"no monitor answers at {without_password(url)}: {error}; start one with `acr serve`, "
-            "or say where with --url or ACR_MONITOR_URL"
-        )
-        raise typer.Exit(1) from error
-    try:
-        if not reply.is_error:
-            return reply.text, msgspec.json.decode(reply.content, type=kind)
-        problem = msgspec.json.decode(reply.content, type=Problem)
-        text = problem.detail
-        if problem.type.endswith(":run-not-found"):
-            text += " (`acr runs` lists them)"
-        elif problem.type == NO_SUCH_ROUTE and (both := _versions(url)) is not None:
-            text += f"; {both}"
-    except msgspec.DecodeError as error:
-        both = _versions(url)
-        what = f"what answers at {without_password(url)} is not a monitor"
-        text = (
-            f"{what} (status {reply.status_code})"
-            if both is None
-            else f"the monitor's answer is not understood: {error}; {both}"
-        )
-    complain(text)
+        with MonitorApi(url, token=own_token()) as monitor:
+            try:
+                yield monitor
+            except ClientError as error:
+                complain(_refusal(monitor, error))
+            except NotUnderstood as error:
+                complain(_misunderstanding(monitor, error))
+            else:
+                return
+    except Unreachable as error:
+        complain(f"{error}; start one with `acr serve`, or say where with --url or ACR_MONITOR_URL")
     raise typer.Exit(1)
 
 
-def _versions(url: str) -> str | None:
+def own_token() -> str | None:
+    """The token to ask with, where there is one."""
+    return os.environ.get(TOKEN_VARIABLE, "").strip() or None
+
+
+def _refusal(monitor: MonitorApi, error: ClientError) -> str:
+    """What the monitor said, and what to do about it."""
+    text = error.problem.detail
+    if error.kind == "run-not-found":
+        wanted = unquote(error.path).removeprefix("/v1/runs/").partition("/")[0]
+        near = _near(monitor, wanted)
+        return f"{text}{near} (`acr runs` lists them)"
+    if error.status == 401:
+        how = "`acr token create` makes one" if own_token() is None else "it may have been revoked"
+        return f"{text}; put a token into {TOKEN_VARIABLE}: {how}"
+    if error.status == 403:
+        return f"{text}; `acr token create` makes a token that may, to put into {TOKEN_VARIABLE}"
+    if error.kind == NO_SUCH_ROUTE and (both := _versions(monitor)) is not None:
+        return f"{text}; {both}"
+    return text
+
+
+def _near(monitor: MonitorApi, wanted: str) -> str:
+    with suppress(ClientError, NotUnderstood, Unreachable):
+        known = [run.id for run in islice(monitor.runs(), MANY_RUNS)]
+        if near := get_close_matches(wanted, known, n=3, cutoff=0.7):
+            return f"; did you mean {' or '.join(near)}?"
+    return ""
+
+
+def _misunderstanding(monitor: MonitorApi, error: NotUnderstood) -> str:
+    both = _versions(monitor)
+    if both is None:
+        return f"what answers at {error.url} is not a monitor (status {error.status})"
+    return f"the monitor's answer is not understood: {error.why}; {both}"
+
+
+def _versions(monitor: MonitorApi) -> str | None:
     """Which versions talk to each other; None when there is no monitor."""
     try:
-        found = httpx.get(url + "/healthz", timeout=TIMEOUT_S)
-        theirs = msgspec.json.decode(found.content, type=Health).version
-    except (httpx.HTTPError, msgspec.DecodeError):
+        theirs = monitor.health().version
+    except (ClientError, NotUnderstood, Unreachable):
         return None
     if theirs == __version__:
         return f"both say that they are acr {theirs}; are they the same installation?"

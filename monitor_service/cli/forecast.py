@@ -5,18 +5,19 @@ from typing import Annotated
 import typer
 
 from monitor_service.cli import values
-from monitor_service.cli.client import request, run_path
+from monitor_service.cli.client import monitor_at
 from monitor_service.cli.formats import percent
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
-from monitor_service.cli.terminal import labelled, out, parts, wrapped
-from monitor_service.resources import ForecastView, Result
+from monitor_service.cli.terminal import for_machines, labelled, out, parts, wrapped
+from monitor_service.resources import Result
 
 
 def forecast(run: RunId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Say what accuracy to expect at the end, and what that rests on."""
-    body, view = request(ForecastView, "GET", url, run_path(run, "forecast"))
+    with monitor_at(url) as monitor:
+        view = monitor.forecast(run)
     if as_json:
-        print(body)
+        for_machines(view)
         return
     found = view.forecast
     if found.expected is None or found.low is None or found.high is None:
@@ -53,10 +54,10 @@ def result(
     as_json: AsJson = False,
 ) -> None:
     """Keep the final accuracy of a run; enough of them replace the paper's forecast."""
-    wanted = {"accuracy": accuracy, "benchmark": benchmark}
-    body, kept = request(Result, "POST", url, run_path(run, "result"), wanted)
+    with monitor_at(url) as monitor:
+        kept = monitor.result(run, accuracy=accuracy, benchmark=benchmark)
     if as_json:
-        print(body)
+        for_machines(kept)
         return
     out.print(parts(f"{run}: kept, {_measured(kept)}"))
     if kept.acr_100 is None:

@@ -36,6 +36,11 @@ def clock(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def time_of_day(unix_s: float) -> str:
+    """A point in time of today, by the clock of this machine."""
+    return datetime.fromtimestamp(unix_s, UTC).astimezone().strftime("%H:%M:%S")
+
+
 def rate(value: float | None) -> str:
     """A rate in [0, 1], to two places."""
     return NOTHING if value is None else f"{value:.2f}"

@@ -18,11 +18,25 @@ def table(knobs: Sequence[Requested]) -> list[Text]:
     titles, *rows = columns([TITLES, *(_row(knob) for knob in knobs)], left=(0,))
     lines = [parts(("  ".join(titles), "dim"))]
     for cells, knob in zip(rows, knobs, strict=True):
-        status = knob.applied.status if knob.applied else "not reported on yet"
-        lines.append(parts("  ".join(cells), (f"  {status}", _style(knob))))
+        lines.append(parts("  ".join(cells), (f"  {_status(knob)}", _style(knob))))
         if knob.applied and knob.applied.reason:
             lines.extend(wrapped(knob.applied.reason, lead="  "))
     return lines
+
+
+def one_by_one(knobs: Sequence[Requested]) -> list[Text]:
+    """A line for each knob, where there is no room for a table."""
+    lines = []
+    for knob in knobs:
+        name, requested, inside = _row(knob)
+        why = f": {knob.applied.reason}" if knob.applied and knob.applied.reason else ""
+        figures = f"{name}  {requested} requested, {inside} applied  "
+        lines.append(parts(figures, (f"{_status(knob)}{why}", _style(knob))))
+    return lines
+
+
+def _status(knob: Requested) -> str:
+    return knob.applied.status if knob.applied else "not reported on yet"
 
 
 def _row(knob: Requested) -> tuple[str, str, str]:

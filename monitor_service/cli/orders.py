@@ -1,11 +1,20 @@
 """`acr kill`, `rearm`, `save`, `stop`: what a run is ordered to do."""
 
-from monitor_service.cli.client import order, request, run_path
+from typing import Literal
+
+from monitor_service.cli.client import monitor_at
 from monitor_service.cli.formats import clock
-from monitor_service.cli.options import DEFAULT_URL, AsJson, OptionalReason, Reason, RunId, Url
+from monitor_service.cli.options import (
+    DEFAULT_URL,
+    AsJson,
+    OptionalReason,
+    Reason,
+    RunId,
+    Url,
+    actor,
+)
 from monitor_service.cli.steering import LOCKED
-from monitor_service.cli.terminal import hint, out, parts
-from monitor_service.resources import Run
+from monitor_service.cli.terminal import for_machines, hint, out, parts
 
 WHEN = "the trainer does it at the end of its optimizer step"
 
@@ -14,9 +23,10 @@ def kill(
     run: RunId, reason: OptionalReason = None, url: Url = DEFAULT_URL, as_json: AsJson = False
 ) -> None:
     """Stop every intervention, knobs included, until somebody re-arms the run."""
-    body, view = order(url, run_path(run, "kill"), reason)
+    with monitor_at(url) as monitor:
+        view = monitor.kill(run, actor=actor(), reason=reason)
     if as_json:
-        print(body)
+        for_machines(view)
         return
     found = view.settings.kill
     assert found is not None, "a run that was just killed says so"
@@ -29,9 +39,10 @@ def kill(
 
 def rearm(run: RunId, reason: Reason, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Allow interventions again, after a kill or after the controller locked itself."""
-    body, view = order(url, run_path(run, "rearm"), reason)
+    with monitor_at(url) as monitor:
+        view = monitor.rearm(run, actor=actor(), reason=reason)
     if as_json:
-        print(body)
+        for_machines(view)
         return
     now = view.settings
     print(f"{run}: re-armed; mode {now.mode}, from its next batch on")
@@ -53,14 +64,22 @@ def stop(
     _command("stop", "to save a checkpoint, then stop", run, reason, url, as_json)
 
 
-def _command(kind: str, what: str, run: str, reason: str | None, url: str, as_json: bool) -> None:
-    body, view = order(url, run_path(run, "commands"), reason, command=kind)
+def _command(
+    kind: Literal["save", "stop"],
+    what: str,
+    run: str,
+    reason: str | None,
+    url: str,
+    as_json: bool,
+) -> None:
+    with monitor_at(url) as monitor:
+        view = monitor.command(run, kind, actor=actor(), reason=reason)
+        about = monitor.run(run)
     given = view.settings.command
     assert given is not None, "a command that was just given is there"
-    _, about = request(Run, "GET", url, run_path(run))
     if about.ended is not None:
         hint(f"the training has ended ({about.ended}): nobody is there to do it")
     if as_json:
-        print(body)
+        for_machines(view)
         return
     print(f"{run}: asked {what} (command {given.number}); {WHEN}")

@@ -7,13 +7,14 @@ from typing import Any
 from rich.text import Text
 
 from monitor_service.cli import steering
-from monitor_service.cli.client import request, run_path
+from monitor_service.cli.client import monitor_at
 from monitor_service.cli.formats import age, assignments, clock, plural, rate, span, value
 from monitor_service.cli.knobs import table
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import (
     FINE,
     SEVERITY_STYLES,
+    for_machines,
     labelled,
     out,
     parts,
@@ -23,7 +24,7 @@ from monitor_service.diagnose.sentences import advice_of
 from monitor_service.engine.health.alarms import Verdict
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import KNOBS, TUNABLE, Settings
-from monitor_service.resources import Change, Diagnosis, Requested, Run, StepRecord
+from monitor_service.resources import Change, Requested, Run, StepRecord
 from monitor_service.wire import Applied, Sampling
 
 _NOT_OF_A_PROFILE = {"profile", "seed", *KNOBS}
@@ -31,10 +32,11 @@ _NOT_OF_A_PROFILE = {"profile", "seed", *KNOBS}
 
 def show(run: RunId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Show a run on one screen: its state, its health, and what steers it."""
-    body, about = request(Run, "GET", url, run_path(run))
-    diagnosed, diagnosis = request(Diagnosis, "GET", url, run_path(run, "diagnosis"))
+    with monitor_at(url) as monitor:
+        about = monitor.run(run)
+        diagnosis = monitor.diagnosis(run)
     if as_json:
-        print(f'{{"run":{body},"diagnosis":{diagnosed}}}')
+        for_machines({"run": about, "diagnosis": diagnosis})
         return
     now_s = time.time()
     out.print(_title(about, now_s))
@@ -74,9 +76,9 @@ def _sections(
         if run.last.applied.sampling is not None:
             yield "sampling", wrapped(_sampling(run.last.applied.sampling))
     if run.last is not None:
-        yield "loop", wrapped(_loop(run.last, settings))
+        yield "loop", wrapped(loop(run.last, settings))
     yield "settings", wrapped(_settings(settings))
-    yield "overrides", _overrides(run, now_s)
+    yield "overrides", overrides(run, now_s)
     if knobs:
         yield "knobs", table(knobs)
     if settings.command:
@@ -132,7 +134,7 @@ def _rate(name: str, figure: float | None, note: str) -> Text:
     return parts(f"{name:<9}  ", (rate(figure), "bold"), f"  {note}")
 
 
-def _loop(last: StepRecord, settings: Settings) -> str:
+def loop(last: StepRecord, settings: Settings) -> str:
     """What the trainer says it followed."""
     applied = last.applied
     if applied is None:
@@ -182,7 +184,8 @@ def _settings(settings: Settings) -> str:
     return f"{about}: {', '.join(different)}" if different else f"{about}, as the profile has them"
 
 
-def _overrides(run: Run, now_s: float) -> list[Text]:
+def overrides(run: Run, now_s: float) -> list[Text]:
+    """Those that have not expired, and what is left of them."""
     rests = ", resting while the run is killed" if run.settings.kill else ""
     return [
         line

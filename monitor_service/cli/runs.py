@@ -4,12 +4,12 @@ import time
 
 from rich.text import Text
 
-from monitor_service.cli.client import request
+from monitor_service.cli.client import monitor_at
 from monitor_service.cli.formats import NOTHING, age, rate
 from monitor_service.cli.options import DEFAULT_URL, AsJson, Url
 from monitor_service.cli.steering import LOCKED
-from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, columns, out
-from monitor_service.resources import Run, RunList
+from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, columns, for_machines, out
+from monitor_service.resources import Run
 from monitor_service.urls import without_password
 
 COLUMNS = (
@@ -24,21 +24,22 @@ GAP = "  "
 
 def runs(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """List the runs, newest first."""
-    body, listed = request(RunList, "GET", url, "/v1/runs")
+    with monitor_at(url) as monitor:
+        listed = list(monitor.runs())
     if as_json:
-        print(body)
+        for_machines({"runs": listed})
         return
-    if not listed.runs:
+    if not listed:
         train = "acr-train examples/toy.yaml --use_avspo true --monitor_url"
         print(f"No runs yet. Train one: {train} {without_password(url)}")
         return
     # Not a rich table: that fits the width by cutting ids, which people copy from here.
     now_s = time.time()
-    rows = _fitting([dict(zip(COLUMNS, _row(run, now_s), strict=True)) for run in listed.runs])
+    rows = _fitting([dict(zip(COLUMNS, _row(run, now_s), strict=True)) for run in listed])
     left = [index for index, name in enumerate(rows[0]) if name in LEFT_ALIGNED]
     title, *lines = columns([list(rows[0]), *(list(row.values()) for row in rows)], left=left)
     out.print(Text(GAP.join(title), style="bold"))
-    for cells, run in zip(lines, listed.runs, strict=True):
+    for cells, run in zip(lines, listed, strict=True):
         styles = {"verdict": _health_style(run), "mode": _mode_style(run)}
         shown = zip(cells, rows[0], strict=True)
         out.print(Text(GAP).join(Text(cell, styles.get(name, "")) for cell, name in shown))

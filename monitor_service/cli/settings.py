@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from monitor_service.cli import terminal, values
-from monitor_service.cli.client import order, request, run_path
+from monitor_service.cli.client import monitor_at
 from monitor_service.cli.formats import assignments, clock, plural, span
 from monitor_service.cli.knobs import table
 from monitor_service.cli.options import (
@@ -21,7 +21,7 @@ from monitor_service.cli.options import (
 )
 from monitor_service.engine.orders import MAX_OVERRIDE_S, MAX_OVERRIDE_STEPS, Override
 from monitor_service.engine.settings import KNOBS, TUNABLE, Settings
-from monitor_service.resources import Diagnosis, SettingsView
+from monitor_service.resources import SettingsView
 
 
 def change(
@@ -75,22 +75,24 @@ def change(
     if is_override:
         if if_revision is not None:
             raise typer.BadParameter("--if-revision is for changes without an end")
-        body, view = order(
-            url,
-            run_path(run, "overrides"),
-            reason,
-            settings=assigned,
-            expires_in_steps=for_steps or MAX_OVERRIDE_STEPS,
-            expires_in_s=for_s or MAX_OVERRIDE_S,
-        )
+        with monitor_at(url) as monitor:
+            view = monitor.override(
+                run,
+                assigned,
+                for_steps=for_steps or MAX_OVERRIDE_STEPS,
+                for_s=for_s or MAX_OVERRIDE_S,
+                reason=reason,
+                actor=actor(),
+            )
         _warn_of_lock(run, view.settings)
     else:
-        headers = {} if if_revision is None else {"if-match": f'"r{if_revision}"'}
-        wanted = {"reason": reason, "actor": actor(), **assigned}
-        body, view = request(SettingsView, "PATCH", url, run_path(run, "settings"), wanted, headers)
+        with monitor_at(url) as monitor:
+            view = monitor.change(
+                run, assigned, reason=reason, actor=actor(), if_revision=if_revision
+            )
         _warn(run, view, assigned)
     if as_json:
-        print(body)
+        terminal.for_machines(view)
         return
     if is_override:
         _tell_override(run, view, is_given=(for_steps is not None, for_s is not None))
@@ -114,9 +116,10 @@ def unset(
     as_json: AsJson = False,
 ) -> None:
     """End an override before its time: the settings beneath it are in force again."""
-    body, view = order(url, run_path(run, "overrides", str(number), "end"), reason)
+    with monitor_at(url) as monitor:
+        view = monitor.end_override(run, number, actor=actor(), reason=reason)
     if as_json:
-        print(body)
+        terminal.for_machines(view)
         return
     _tell(run, f"override {number} ended", view.settings)
     for one in _acting(view):
@@ -154,7 +157,8 @@ def _tell_override(run: str, view: SettingsView, *, is_given: tuple[bool, bool])
 
 def _tell_knobs(run: str, url: str, asked: list[str]) -> None:
     """What the trainer reported last about the knobs that were turned now."""
-    _, found = request(Diagnosis, "GET", url, run_path(run, "diagnosis"))
+    with monitor_at(url) as monitor:
+        found = monitor.diagnosis(run)
     known = [knob for knob in found.knobs if knob.name in asked]
     if not known:
         return

@@ -3,9 +3,13 @@
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
+
+from monitor_service.diagnose.text import in_ascii
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -17,6 +21,7 @@ SEVERITY_STYLES: Mapping[str, str] = MappingProxyType(
 )
 FINE = "green"
 LABEL_WIDTH = 12
+_IN_ASCII = str.maketrans("░▒▓▲╌·", ".:%^-~")
 
 
 def complain(text: str) -> None:
@@ -29,6 +34,11 @@ def hint(text: str) -> None:
     err.print(parts(f"hint: {text}"))
 
 
+def for_machines(found: Any) -> None:
+    """Print as a line of JSON, and nothing else of it."""
+    print(msgspec.json.encode(found).decode(), flush=True)
+
+
 def printable(text: str) -> str:
     """Text of others, without the control characters that a terminal would obey."""
     return "".join(one if one.isprintable() or one == "\n" else "?" for one in text)
@@ -39,6 +49,14 @@ def parts(*found: str | tuple[str, str]) -> Text:
     return Text.assemble(
         *(printable(one) if isinstance(one, str) else (printable(one[0]), one[1]) for one in found)
     )
+
+
+def drawn(line: Text) -> Text:
+    """A line with bars or shades, as far as the terminal knows them."""
+    if not out.encoding.lower().startswith("utf"):
+        # The same length, so that the colours stay where they are.
+        line.plain = in_ascii(line.plain.translate(_IN_ASCII))
+    return line
 
 
 def wrapped(text: str, *, lead: str = "", style: str = "") -> list[Text]:
@@ -60,11 +78,18 @@ def wrapped(text: str, *, lead: str = "", style: str = "") -> list[Text]:
     return [Text(line, style) for line in lines]
 
 
+def beside(label: str, lines: Iterable[Text]) -> list[Text]:
+    """The lines, with a label beside the first."""
+    return [
+        Text.assemble((f"{'' if index else label:<{LABEL_WIDTH}}", "dim"), line)
+        for index, line in enumerate(lines)
+    ]
+
+
 def labelled(label: str, lines: Iterable[Text]) -> None:
     """Print lines with a label beside the first."""
-    for index, line in enumerate(lines):
-        shown = "" if index else label
-        out.print(Text.assemble((f"{shown:<{LABEL_WIDTH}}", "dim"), line))
+    for line in beside(label, lines):
+        out.print(line)
 
 
 def columns(rows: Sequence[Sequence[str]], *, left: Sequence[int] = ()) -> list[list[str]]:

@@ -73,6 +73,7 @@ def advance(
         is_silent=False,
         health=health,
         health_failure=failure,
+        unapplied=tuple(version for version in state.unapplied if not _is_applied(version, seen)),
         counters=_counted(state.counters, groups, seen, seen.step - state.step - 1),
     )
     events = (*_events(state, advanced, seen, groups, source), *alarms)
@@ -89,8 +90,8 @@ def _pooled(state: RunState, seen: Observation, groups: Groups) -> RunState:
         return state
     means = groups.means[groups.outcomes != Outcome.UNSCORED]
     reward = state.reward.after(
-        float(means.mean()),
-        float(np.square(means).mean()),
+        float(means.sum() / len(means)),
+        float(np.square(means).sum() / len(means)),
         len(means),
         half_life=HALF_LIFE_GROUPS,
     )
@@ -107,6 +108,10 @@ def _kill_heard(settings: Settings, seen: Observation, now_s: float) -> Kill | N
 
 def _is_obeyed(settings: Settings, seen: Observation) -> bool:
     return settings.command is not None and settings.command.number == seen.command
+
+
+def _is_applied(version: int, seen: Observation) -> bool:
+    return seen.applied_version is not None and version <= seen.applied_version
 
 
 def _counted(before: Counters, groups: Groups, seen: Observation, missing: int) -> Counters:
@@ -243,10 +248,21 @@ def _events(
         event("arming", text, stage=now.arming.stage, from_stage=before.arming.stage)
     if now.kill and not before.kill:
         kill = now.kill
-        event("killed", f"{kill.actor}: {kill.reason}", actor=kill.actor, reason=kill.reason)
+        change = {"old": {"kill": None}, "new": {"kill": kill}}
+        text = f"{kill.actor}: {kill.reason}"
+        event("killed", text, actor=kill.actor, reason=kill.reason, **change)
     if before.command and not now.command:
         text = f"the trainer carries out command {before.command.number}: {before.command.kind}"
         event("command_accepted", text, number=before.command.number, command=before.command.kind)
+    for version in state.unapplied:
+        if _is_applied(version, seen):
+            event(
+                "change_applied",
+                f"version {version} of the settings has reached the trainer",
+                version=version,
+                settings_version=seen.applied_version,
+                ignored=dict(seen.not_applied),
+            )
     return (*events, *expiries(before, now, seen.step))
 
 

@@ -21,6 +21,9 @@ from monitor_service.engine.settings import OVERRIDABLE, Settings
 from monitor_service.engine.state import RunState
 from monitor_service.errors import InvalidInput
 
+MAX_UNAPPLIED = 64
+"""Orders without an effect beyond which the oldest are no longer waited for."""
+
 
 def with_changes(state: RunState, changes: Mapping[str, Any]) -> RunState:
     """With these settings, for good.
@@ -140,6 +143,7 @@ def resumed(newest: RunState, earlier: RunState, start_id: str = "") -> RunState
         threshold_revision=newest.threshold_revision,
         num_commands=newest.num_commands,
         num_overrides=newest.num_overrides,
+        unapplied=newest.unapplied,
         counters=newest.counters,
         settings=replace(
             now,
@@ -159,9 +163,11 @@ def resumed(newest: RunState, earlier: RunState, start_id: str = "") -> RunState
 
 
 def _revised(state: RunState, settings: Settings) -> RunState:
+    version = settings.version + 1
     return replace(
         state,
-        settings=replace(settings, version=settings.version + 1, revision=settings.revision + 1),
+        settings=replace(settings, version=version, revision=settings.revision + 1),
+        unapplied=(*state.unapplied, version)[-MAX_UNAPPLIED:],
     )
 
 

@@ -21,6 +21,7 @@ from monitor_service.errors import InvalidInput
 
 # N = groups of a step, G = completions of the largest group.
 Matrix = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 COLLAPSE_STD = 1e-6
 """Reward units. A group is collapsed when its population std is strictly below this (the paper's
@@ -39,6 +40,10 @@ SUCCESS_LOW = 0.01
 
 SUCCESS_HIGH = 0.99
 """Fraction of the reward range from which a completion counts as correct."""
+
+
+_EXACT = 2.0**53
+"""Below this every whole number is a float64."""
 
 
 class Outcome(IntEnum):
@@ -81,6 +86,8 @@ class Groups:
         sizes: `[N]` scored completions of each group.
         means: `[N]` mean reward; NaN where nothing was scored.
         stds: `[N]` population std; NaN where nothing was scored.
+        mean_reward: over all scored completions, not over groups; None when there are none. Exactly
+            rounded, so that two steps with the same rewards in another order compare equal.
         num_invalid: rewards that were infinite or beyond `REWARD_LIMIT`, counted as unscored.
         rewards: `[N, G]` what the policy is trained on; NaN where unscored.
         judged: `[N, G]` what tells right from wrong: the primary rewards, or the same.
@@ -91,6 +98,7 @@ class Groups:
     sizes: npt.NDArray[np.int64]
     means: Matrix
     stds: Matrix
+    mean_reward: float | None
     num_invalid: int
     rewards: Matrix
     judged: Matrix
@@ -102,12 +110,12 @@ class Groups:
     @property
     def num_scored(self) -> int:
         """Groups behind every rate; the weight to use when steps are pooled."""
-        return len(self.outcomes) - self.count(Outcome.UNSCORED)
+        return len(self.outcomes) - self.counts[Outcome.UNSCORED]
 
     @property
     def num_collapsed(self) -> int:
         """Groups without a learning signal."""
-        return sum(self.count(outcome) for outcome in COLLAPSED)
+        return sum(map(self.count, COLLAPSED))
 
     @property
     def acr(self) -> float | None:
@@ -116,18 +124,8 @@ class Groups:
 
     def share(self, *outcomes: Outcome) -> float | None:
         """Share of scored groups with one of these outcomes; None when no group was scored."""
-        if not self.num_scored:
-            return None
-        return sum(self.count(outcome) for outcome in outcomes) / self.num_scored
-
-    @property
-    def mean_reward(self) -> float | None:
-        """Mean over all scored completions (not over groups); None when there are none.
-
-        Exactly rounded, so that two steps with the same rewards in another order compare equal.
-        """
-        scored = self.rewards[~np.isnan(self.rewards)]
-        return math.fsum(scored.tolist()) / scored.size if scored.size else None
+        num_scored = self.num_scored
+        return sum(map(self.count, outcomes)) / num_scored if num_scored else None
 
     @property
     def is_degenerate(self) -> bool:
@@ -135,12 +133,17 @@ class Groups:
 
         Says nothing below `DEGENERATE_MIN_COMPLETIONS`, where it would be chance.
         """
-        judged = self.judged[~np.isnan(self.judged)]
+        judged = self.judged.ravel()
+        if np.isnan(judged.sum()):
+            judged = judged[~np.isnan(judged)]
         if judged.size < DEGENERATE_MIN_COMPLETIONS:
             return False
-        # A value that more than half of them share is their median.
-        share = np.count_nonzero(judged == np.median(judged)) / judged.size
-        return bool(share >= DEGENERATE_SHARE)
+        at_ends = [np.count_nonzero(judged == end) for end in (judged.min(), judged.max())]
+        most = max(at_ends)
+        if sum(at_ends) < judged.size:
+            # A value that more than half of them share is their median.
+            most = max(most, np.count_nonzero(judged == np.median(judged)))
+        return bool(most / judged.size >= DEGENERATE_SHARE)
 
 
 def matrix(groups: Sequence[Sequence[float | None]]) -> Matrix:
@@ -175,63 +178,96 @@ def judge(
         collapse_std: reward units; strict bound below which a group is collapsed.
     """
     rewards, scored, num_invalid = usable(rewards)
-    sizes = scored.sum(axis=1)
+    is_complete = bool(scored.all())
+    # Groups run along the second axis here: NumPy adds columns of long rows, not long columns.
+    by_place = np.ascontiguousarray(rewards.T)
+    is_scored = None if is_complete else np.ascontiguousarray(scored.T)
+    width = rewards.shape[1]
+    sizes = np.full(len(rewards), width) if is_complete else scored.sum(axis=1)
     counts = np.maximum(sizes, 1)
+    lowest, highest = _ends(by_place, is_scored)
     # Deviations from a member of the group: a constant group is exactly zero at any offset.
-    lowest = np.where(scored, rewards, np.inf).min(axis=1, initial=np.inf)
-    lowest = np.where(sizes > 0, lowest, 0.0)
-    deviations = np.where(scored, rewards - lowest[:, None], 0.0)
-    offsets = deviations.sum(axis=1) / counts
-    centred = np.where(scored, deviations - offsets[:, None], 0.0)
-    stds = np.sqrt(np.square(centred).sum(axis=1) / counts)
+    deviations = _scored_or_zero(by_place - lowest, is_scored)
+    offsets = deviations.sum(axis=0) / counts
+    centred = _scored_or_zero(deviations - offsets, is_scored)
+    stds = np.sqrt(np.square(centred).sum(axis=0) / counts)
     collapsed = stds < collapse_std
 
-    judged, judged_scored, _ = (rewards, scored, 0) if primary is None else usable(primary)
-    wrong, correct = _sides(judged, judged_scored, reward_range)
+    judged = rewards
+    if primary is not None:
+        judged, judged_scored, _ = usable(primary)
+        is_scored = None if judged_scored.all() else np.ascontiguousarray(judged_scored.T)
+        lowest_judged, highest_judged = _ends(np.ascontiguousarray(judged.T), is_scored)
+    else:
+        lowest_judged, highest_judged = lowest, highest
+    wrong, correct = _sides(lowest_judged, highest_judged, reward_range)
     outcomes = np.full(len(rewards), Outcome.MIXED, dtype=np.int8)
     outcomes[collapsed] = Outcome.UNIFORM_OTHER
     outcomes[collapsed & wrong] = Outcome.ALL_WRONG
     outcomes[collapsed & correct] = Outcome.ALL_CORRECT
     outcomes[sizes < 2] = Outcome.UNSCORED
-    empty = sizes == 0
     return Groups(
         outcomes=outcomes,
         counts=tuple(np.bincount(outcomes, minlength=len(Outcome)).tolist()),
         sizes=sizes,
-        means=np.where(empty, np.nan, lowest + offsets),
-        stds=np.where(empty, np.nan, stds),
+        means=lowest + offsets,
+        stds=np.where(np.isnan(lowest), np.nan, stds),
+        mean_reward=_mean(rewards if is_complete else rewards[scored]),
         num_invalid=num_invalid,
         rewards=rewards,
         judged=judged,
     )
 
 
-def usable(rewards: Matrix) -> tuple[Matrix, npt.NDArray[np.bool_], int]:
+def usable(rewards: Matrix) -> tuple[Matrix, Mask, int]:
     """Rewards `[N, G]` with NaN for the invalid ones, which are scored, and how many were invalid.
 
     Invalid are infinities and magnitudes beyond `REWARD_LIMIT`.
     """
     with np.errstate(invalid="ignore"):
         scored = np.abs(rewards) <= REWARD_LIMIT
+    if scored.all():
+        return rewards, scored, 0
     num_invalid = int(np.count_nonzero(~scored & ~np.isnan(rewards)))
     return np.where(scored, rewards, np.nan), scored, num_invalid
 
 
-def _sides(
-    primary: Matrix, scored: npt.NDArray[np.bool_], reward_range: RewardRange | None
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _ends(by_place: Matrix, is_scored: Mask | None) -> tuple[Matrix, Matrix]:
+    """`[N]` lowest and highest scored value of `[G, N]`; NaN where nothing was scored."""
+    if is_scored is None and len(by_place):
+        return by_place.min(axis=0), by_place.max(axis=0)
+    scored = np.zeros_like(by_place, dtype=np.bool_) if is_scored is None else is_scored
+    some = scored.any(axis=0)
+    lowest = np.where(scored, by_place, np.inf).min(axis=0, initial=np.inf)
+    highest = np.where(scored, by_place, -np.inf).max(axis=0, initial=-np.inf)
+    return np.where(some, lowest, np.nan), np.where(some, highest, np.nan)
+
+
+def _scored_or_zero(values: Matrix, is_scored: Mask | None) -> Matrix:
+    return values if is_scored is None else np.where(is_scored, values, 0.0)
+
+
+def _mean(scored: Matrix) -> float | None:
+    if not scored.size:
+        return None
+    # Sums of whole numbers, so of rewards that are 0 or 1, are exact in any order.
+    is_whole = (
+        np.array_equal(scored, np.rint(scored)) and np.abs(scored).max() * scored.size < _EXACT
+    )
+    total = float(scored.sum()) if is_whole else math.fsum(scored.ravel().tolist())
+    return total / scored.size
+
+
+def _sides(lowest: Matrix, highest: Matrix, reward_range: RewardRange | None) -> tuple[Mask, Mask]:
     """Groups whose every scored completion is wrong, and those whose every one is correct.
 
     Values outside the declared range are neither: the declaration is wrong, so nothing is claimed.
     """
     if reward_range is None:
-        neither = np.zeros(len(primary), dtype=np.bool_)
+        neither = np.zeros(len(lowest), dtype=np.bool_)
         return neither, neither
-    unit = (primary - reward_range.low) / (reward_range.high - reward_range.low)
-    with np.errstate(invalid="ignore"):
-        wrong = (unit <= SUCCESS_LOW) & (unit >= -COLLAPSE_STD)
-        correct = (unit >= SUCCESS_HIGH) & (unit <= 1 + COLLAPSE_STD)
-    some = np.any(scored, axis=1)
-    every_wrong = np.all(wrong | ~scored, axis=1) & some
-    every_correct = np.all(correct | ~scored, axis=1) & some
-    return np.asarray(every_wrong), np.asarray(every_correct)
+    width = reward_range.high - reward_range.low
+    least, most = ((end - reward_range.low) / width for end in (lowest, highest))
+    wrong = (most <= SUCCESS_LOW) & (least >= -COLLAPSE_STD)
+    correct = (least >= SUCCESS_HIGH) & (most <= 1 + COLLAPSE_STD)
+    return wrong, correct

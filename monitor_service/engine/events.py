@@ -8,10 +8,21 @@ KINDS = (
     *("created", "resumed", "ended", "result"),
     *("settings_changed", "override_added", "override_ended", "override_expired"),
     *("killed", "rearmed", "command_given", "command_accepted", "arming"),
+    "change_applied",
     *("alarm_raised", "alarm_updated", "alarm_resolved", "health_failed"),
     *("gap", "invalid_rewards", "acr_source_fallback"),
 )
 """Every kind of event there is; older runs may have kept others."""
+ALARM_KINDS = frozenset({"alarm_raised", "alarm_updated", "alarm_resolved"})
+"""Events that say that a run's alarms have changed."""
+
+AUDITED = frozenset(
+    {
+        *("settings_changed", "override_added", "override_ended"),
+        *("killed", "rearmed", "command_given", "change_applied"),
+    }
+)
+"""Kinds of the audit trail: what people ordered, and the step from which it acted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,6 +185,8 @@ class Settings:
         """
         if self.kill:
             return self.without_interventions()
+        if not self.overrides:
+            return self
         acting = tuple(one for one in self.overrides if one.acts(step, now_s))
         changes: dict[str, Any] = {}
         for override in acting:

@@ -15,8 +15,9 @@ weights that the groups have in it:
 import math
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
-from monitor_service.engine.collapse import COLLAPSED, Groups, Outcome
+from monitor_service.engine.collapse import Groups, Outcome
 from monitor_service.errors import InvalidInput
 
 HALF_LIFE_GROUPS = 64
@@ -27,7 +28,8 @@ MIN_GROUPS = 64
 _ROUNDING = 1e-9
 """What rounding may add to a sum of weights."""
 
-_COLLAPSED_CODES = {str(int(outcome)) for outcome in COLLAPSED}
+_MIXED_CODE = str(int(Outcome.MIXED))
+_WINDOW = re.compile(f"[0-3]{{0,{WINDOW_GROUPS}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,23 +97,25 @@ class Memory:
             raise InvalidInput("memory.weight_squared", self.weight_squared, "0 to weight")
         if self.num_groups < 0:
             raise InvalidInput("memory.num_groups", self.num_groups, "must be at least 0")
-        if not re.fullmatch(f"[0-3]{{0,{WINDOW_GROUPS}}}", self.window):
+        if not _WINDOW.fullmatch(self.window):
             raise InvalidInput("memory.window", self.window, f"up to {WINDOW_GROUPS} digits 0 to 3")
 
     def after(self, groups: Groups) -> "Memory":
         """The memory once these groups are added; itself when none of them was scored."""
         if groups.acr is None:
             return self
-        scored = "".join(str(code) for code in groups.outcomes.tolist() if code != Outcome.UNSCORED)
-        return replace(
-            self.blended(
-                groups.acr,
-                groups.num_scored,
-                wrong=groups.share(Outcome.ALL_WRONG) or 0.0,
-                correct=groups.share(Outcome.ALL_CORRECT) or 0.0,
-            ),
+        codes = groups.outcomes[groups.outcomes != Outcome.UNSCORED][-WINDOW_GROUPS:]
+        scored = (codes + ord("0")).tobytes().decode()
+        moved = self._moved(
+            groups.acr,
+            groups.num_scored,
+            groups.share(Outcome.ALL_WRONG) or 0.0,
+            groups.share(Outcome.ALL_CORRECT) or 0.0,
+        )
+        return Memory(
             num_groups=self.num_groups + groups.num_scored,
             window=(self.window + scored)[-WINDOW_GROUPS:],
+            **moved,
         )
 
     def blended(
@@ -127,16 +131,26 @@ class Memory:
 
         `decay`, the weight kept by the past, follows from the half-life unless it is given.
         """
+        return replace(self, **self._moved(acr, num_groups, wrong, correct, decay))
+
+    def _moved(
+        self,
+        acr: float,
+        num_groups: float,
+        wrong: float,
+        correct: float,
+        decay: float | None = None,
+    ) -> dict[str, Any]:
         if decay is None:
             decay = 0.5 ** (num_groups / HALF_LIFE_GROUPS)
-        return replace(
-            self,
-            ewma=decay * self.ewma + (1 - decay) * acr,
-            ewma_wrong=decay * self.ewma_wrong + (1 - decay) * wrong,
-            ewma_correct=decay * self.ewma_correct + (1 - decay) * correct,
-            weight=decay * self.weight + (1 - decay),
-            weight_squared=decay**2 * self.weight_squared + (1 - decay) ** 2 / num_groups,
-        )
+        new = 1 - decay
+        return {
+            "ewma": decay * self.ewma + new * acr,
+            "ewma_wrong": decay * self.ewma_wrong + new * wrong,
+            "ewma_correct": decay * self.ewma_correct + new * correct,
+            "weight": decay * self.weight + new,
+            "weight_squared": decay**2 * self.weight_squared + new**2 / num_groups,
+        }
 
     @property
     def rates(self) -> Rates | None:
@@ -169,7 +183,7 @@ class Memory:
 
     @property
     def _window_collapsed(self) -> int:
-        return sum(code in _COLLAPSED_CODES for code in self.window)
+        return len(self.window) - self.window.count(_MIXED_CODE)
 
     @property
     def is_ready(self) -> bool:

@@ -68,6 +68,8 @@ class RunState:
     num_commands: int = 0
     num_overrides: int = 0
     """Given so far: the next is numbered one higher."""
+    unapplied: tuple[int, ...] = ()
+    """Versions of people's orders that no report says are in force; ascending, the newest ones."""
     counters: Counters = Counters()
 
     def attempt_of(self, step: int) -> int:
@@ -131,6 +133,7 @@ class Observation:
         scalars: figure -> value, for the figures of the trainer that the health rules watch.
         non_finite: figures that were NaN or infinite.
         components: reward function -> (mean, std) over the completions it scored.
+        applied_version: version of the settings applied; None when the trainer applies none.
         settings_lag_steps: steps between the settings applied and the newest possible ones;
             None when the trainer applies none.
         not_applied: knob -> why the trainer ignored it; "settings" -> why it did not follow them.
@@ -152,6 +155,7 @@ class Observation:
     scalars: Mapping[str, float] = field(default_factory=dict)
     non_finite: tuple[str, ...] = ()
     components: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    applied_version: int | None = None
     settings_lag_steps: int | None = None
     not_applied: Mapping[str, str] = field(default_factory=dict)
     kill: Kill | None = None

@@ -5,12 +5,14 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry as BlockingRetry
 
-from monitor_service.errors import StoreCorrupt, StoreUnavailable
+from monitor_service.errors import AcrError, StoreCorrupt, StoreUnavailable
 
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
@@ -26,6 +28,16 @@ def connect(url: str) -> Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
+    )
+
+
+def connect_blocking(url: str) -> BlockingRedis:
+    """The same for threads; it is safe to share between them."""
+    return BlockingRedis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
+        retry=BlockingRetry(NoBackoff(), 0),
     )
 
 
@@ -50,6 +62,11 @@ async def translated() -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        if "WRONGTYPE" in str(error):
-            raise StoreCorrupt(f"a key of ours holds something else in Redis: {error}") from error
-        raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        raise as_ours(error) from error
+
+
+def as_ours(error: Exception) -> AcrError:
+    """An error of the driver's, or of the server's, in the project's own words."""
+    if "WRONGTYPE" in str(error):
+        return StoreCorrupt(f"a key of ours holds something else in Redis: {error}")
+    return StoreUnavailable(f"Redis does not answer: {error}")

@@ -18,6 +18,13 @@ TOKENS = "acr:tokens"
 ALARMS = "acr:alarms"
 """Channel: the id of a run whose alarms have changed."""
 
+ALERTS_LEASE = "{acr:alerts}:lease"
+"""String: which replica delivers alerts. What it keeps shares the slot, for its script's sake."""
+ALERTS_STANDINGS = "{acr:alerts}:standings"
+"""Hash: sink to how its deliveries go."""
+ALERTS_OUTCOMES = "{acr:alerts}:outcomes"
+"""Hash: `sink outcome` to the number of deliveries that ended so."""
+
 EVENTS_KEPT = 10_000
 """Newest events kept of a run, approximately."""
 CHANGES_KEPT = 100_000
@@ -59,6 +66,11 @@ class RunKeys:
         return self._key("digests")
 
     @property
+    def series(self) -> str:
+        """String: a row of figures for each step, as they were recorded."""
+        return self._key("series")
+
+    @property
     def rewards(self) -> str:
         """Hash: `attempt:step` to the step's raw rewards, of the newest steps only."""
         return self._key("rewards")
@@ -77,8 +89,8 @@ class RunKeys:
     def all(self) -> tuple[str, ...]:
         """Every key of the run, for those who delete it."""
         return (
-            *(self.run, self.settings, self.steps, self.states, self.digests, self.rewards),
-            *(self.events, self.changes),
+            *(self.run, self.settings, self.steps, self.states, self.digests, self.series),
+            *(self.rewards, self.events, self.changes),
         )
 
     @property
@@ -90,3 +102,14 @@ class RunKeys:
 def step_field(attempt: int, step: int) -> str:
     """Field of a step in the run's hashes."""
     return f"{attempt}:{step}"
+
+
+def read_field(name: bytes) -> tuple[int, int]:
+    """(attempt, step) of a field in the run's hashes."""
+    attempt, _, step = name.partition(b":")
+    return int(attempt), int(step)
+
+
+def alerts_told(sink: str) -> str:
+    """Hash: run id to what the sink was told of the run; "" to where it began to listen."""
+    return f"{{acr:alerts}}:told:{sink}"

@@ -1,30 +1,42 @@
 """Runs in Redis (or Valkey): one atomic script moves a run, everything else reads.
 
-A run's version is the version of its settings. The script compares it, so two replicas that take
-reports of one run never overwrite each other: the loser reads again. Driver errors end here.
+A run's tag names its life, its attempt and the version of its settings. The script compares it, so
+two replicas that take reports of one run never overwrite each other: the loser reads again. That is
+also why a run may be moved from what this process remembers of it.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from monitor_service.engine.events import Event
+from monitor_service.engine.events import ALARM_KINDS, AUDITED, Event
 from monitor_service.engine.state import RunState
 from monitor_service.errors import StoreCorrupt
-from monitor_service.resources import Change, EventView, Result, StepRecord
+from monitor_service.resources import Change, Deletion, Result, StepRecord
+from monitor_service.retention import NOTHING_LEAVES, At, Leaving, newest_until, start_of
 from monitor_service.store.driver import answer, connect, decoded, translated
-from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys, step_field
+from monitor_service.store.keys import (
+    ALARMS,
+    CHANGES_KEPT,
+    EVENTS_KEPT,
+    RUNS,
+    RunKeys,
+    read_field,
+    step_field,
+)
+from monitor_service.store.pipeline import Pipeline, Script
 
-_STATES_PER_LOOKUP = 256
+CACHED_RUNS = 512
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Outcome = Literal["written", "duplicate", "conflict", "moved"]
+Outcome = Literal["written", "moved"]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +47,9 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     """When the newest attempt was announced; 0 for the first."""
     config: dict[str, Any]
     tags: dict[str, str]
+    notes: str = ""
+    deleted: Deletion | None = None
+    """Who hid the run; everything of it is still there."""
 
 
 class TimedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +73,19 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A step to write together with the move it causes."""
+    """A step to write together with the move it causes.
+
+    Attributes:
+        state: the run after the step.
+        row: the record as a row of the series.
+        rewards: the raw rewards, packed; None when they are not kept.
+    """
 
     record: StepRecord
-    digest: str
+    state: RunState
+    digest: bytes
+    row: bytes
+    rewards: bytes | None = None
 
 
 class RedisStore:
@@ -69,13 +93,17 @@ class RedisStore:
 
     def __init__(self, url: str) -> None:
         """Connects lazily; `url` is redis://, rediss:// or unix://."""
+        self.url = url
         self.redis = connect(url)
         """For what is not on the hot path."""
+        self._hot = Pipeline(url)
         script = files("monitor_service.store").joinpath("transition.lua").read_text()
-        self._transition = self.redis.register_script(script)
+        self._transition = Script(self._hot, script)
+        self._cached: OrderedDict[str, StoredRun] = OrderedDict()
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._hot.close()
         await self.redis.aclose()
 
     async def ping(self) -> None:
@@ -85,28 +113,14 @@ class RedisStore:
 
     async def load(self, run_id: str) -> StoredRun | None:
         """The run as it stands; None when there is none."""
-        async with translated():
-            stored = await answer(self.redis.hgetall(RunKeys(run_id).run))
-        return _run(run_id, stored) if stored else None
+        found = await self._hot.execute("HGETALL", RunKeys(run_id).run)
+        return read_run(run_id, dict(zip(found[::2], found[1::2], strict=True))) if found else None
 
-    async def load_all(self) -> list[StoredRun]:
-        """Every run, newest first, in one round trip after the list of names.
-
-        A run this version cannot read is left out and logged: the others are none the worse.
-        """
-        async with translated():
-            names = [name.decode() for name in await answer(self.redis.zrevrange(RUNS, 0, -1))]
-            pipeline = self.redis.pipeline(transaction=False)
-            for name in names:
-                pipeline.hgetall(RunKeys(name).run)
-            found = await pipeline.execute()
-        runs = []
-        for name, stored in zip(names, found, strict=True):
-            try:
-                runs += [_run(name, stored)] if stored else []
-            except StoreCorrupt as error:
-                log.error("%s", error)
-        return runs
+    def remembered(self, run_id: str) -> StoredRun | None:
+        """The run as this process left it; another may have moved it since, so `commit` judges."""
+        run = self._cached.get(run_id)
+        # It may have been restored elsewhere: better look.
+        return None if run and run.about.deleted else run
 
     async def announce(self, run_id: str, created_at_s: float) -> None:
         """Put the name on the list of runs, before the run itself exists."""
@@ -119,75 +133,81 @@ class RedisStore:
         after: StoredRun,
         *,
         at_s: float,
-        recorded: Recorded | None = None,
+        recorded: Sequence[Recorded] = (),
+        leaving: Leaving = NOTHING_LEAVES,
         events: Sequence[Event] = (),
     ) -> Outcome:
         """Move a run from `before` (None: it does not exist) to `after`, or change nothing.
 
+        Args:
+            before: where the run is thought to stand.
+            after: where it is to stand.
+            at_s: Unix time of the events.
+            recorded: the steps that lead there, in order.
+            leaving: what is not kept any longer.
+            events: what happened on the way.
+
         Returns:
-            written; or, with nothing changed: duplicate (the step is recorded with the same
-            content), conflict (with other content), moved (the run is not at `before` any more).
+            written; or moved, with nothing changed: the run is not at `before` any more.
         """
         keys = RunKeys(after.run_id)
-        state = msgspec.json.encode(after.state)
-        settings = after.state.settings
-        # The state after a step, and the one a run starts from, can be resumed from later.
-        resumable = recorded or before is None
-        field = step_field(after.state.attempt, after.state.step)
-        fields: dict[str, bytes | str | float] = {"version": settings.version, "state": state}
+        state, settings = msgspec.json.encode(after.state), after.state.settings
+        fields: dict[str, bytes | str] = {"version": _tag(after), "state": state}
         if before is None or after.about != before.about:
             fields["about"] = msgspec.json.encode(after.about)
-        if after.changed:
+        if after.changed and (before is None or after.changed != before.changed):
             fields["changed"] = msgspec.json.encode(after.changed)
         # It moves no version, so a writer that did not see it must not write over it.
         if after.result and (before is None or after.result != before.result):
             fields["result"] = msgspec.json.encode(after.result)
-        if recorded:
-            fields["last"] = msgspec.json.encode(recorded.record)
-        timed = [msgspec.json.encode(TimedEvent(at_s=at_s, event=event)) for event in events]
-        async with translated():
-            outcome = await self._transition(
-                keys=[keys.run, keys.settings, keys.steps, keys.states, keys.digests, keys.events],
-                args=[
-                    before.state.settings.version if before else "",
-                    field if recorded else "",
-                    recorded.digest if recorded else "",
-                    msgspec.json.encode(recorded.record) if recorded else "",
-                    field if resumable else "",
-                    state,
-                    msgspec.json.encode(settings),
-                    keys.settings_channel,
-                    EVENTS_KEPT,
-                    len(timed),
-                    *timed,
-                    *(part for pair in fields.items() for part in pair),
-                ],
-            )
-        return cast(Outcome, outcome.decode())
+        steps: list[bytes | str] = []
+        for one in recorded:
+            record = fields["last"] = msgspec.json.encode(one.record)
+            moved = state if one.state is after.state else msgspec.json.encode(one.state)
+            field = step_field(one.record.attempt, one.record.step)
+            steps += (field, record, one.digest, moved, one.row, one.rewards or b"")
+        # A run can be resumed from where it starts, too.
+        start = () if before else (step_field(after.state.attempt, after.state.step), state)
+        timed: list[bytes | str] = []
+        for event in events:
+            audited = "1" if event.kind in AUDITED else ""
+            timed += (audited, msgspec.json.encode(TimedEvent(at_s=at_s, event=event)))
+        has_alarm = any(event.kind in ALARM_KINDS for event in events)
+        outcome = await self._transition.run(
+            [
+                *(keys.run, keys.settings, keys.steps, keys.states, keys.digests, keys.events),
+                *(keys.series, keys.rewards, keys.changes),
+            ],
+            [
+                _tag(before) if before else "",
+                msgspec.json.encode(settings),
+                keys.settings_channel,
+                ALARMS if has_alarm else "",
+                after.run_id,
+                EVENTS_KEPT,
+                CHANGES_KEPT,
+                *(len(recorded), *steps),
+                *(len(start) // 2, *start),
+                *_fields(leaving.records),
+                *_fields(leaving.states),
+                *_fields(leaving.rewards),
+                *(len(events), *timed),
+                *(2 * len(fields), *(part for pair in fields.items() for part in pair)),
+            ],
+        )
+        if outcome != b"written":
+            self._cached.pop(after.run_id, None)
+            return "moved"
+        self._cached[after.run_id] = after
+        self._cached.move_to_end(after.run_id)
+        if len(self._cached) > CACHED_RUNS:
+            self._cached.popitem(last=False)
+        return "written"
 
-    async def results(self) -> list[Result]:
-        """The final accuracies of all runs that have one, in one round trip after their names.
-
-        One that this version cannot read is left out and logged.
-        """
-        async with translated():
-            names = [name.decode() for name in await answer(self.redis.zrange(RUNS, 0, -1))]
-            pipeline = self.redis.pipeline(transaction=False)
-            for name in names:
-                pipeline.hget(RunKeys(name).run, "result")
-            found = await pipeline.execute()
-        results = []
-        for name, value in zip(names, found, strict=True):
-            try:
-                results += [decoded(value, Result, name)] if value else []
-            except StoreCorrupt as error:
-                log.error("%s", error)
-        return results
-
-    async def digest(self, run_id: str, attempt: int, step: int) -> str | None:
-        """The digest a step was recorded with; None when it was not."""
+    async def digest(self, run_id: str, attempt: int, step: int) -> bytes | None:
+        """The digest a step was recorded with; None when it was not, or is not kept any longer."""
         (found,) = await self._read(RunKeys(run_id).digests, [(attempt, step)])
-        return found.decode() if found else None
+        return found
 
     async def steps(self, run_id: str, wanted: Sequence[tuple[int, int]]) -> list[StepRecord]:
         """The records of these (attempt, step) pairs, in order; missing ones are left out."""
@@ -195,35 +215,21 @@ class RedisStore:
         return [decoded(value, StepRecord, run_id) for value in found if value]
 
     async def state_at(self, run: StoredRun, step: int) -> RunState:
-        """The run's state after the newest recorded step that is at most `step`.
+        """The run's state after the newest step, at most `step`, whose state is kept.
 
         Before the first of them, it is the state the run started from, moved to `step`.
         """
         states = RunKeys(run.run_id).states
-        newest = min(step, run.state.step)
-        first = first_step(run.state)
-        while newest >= first:
-            oldest = max(first, newest - _STATES_PER_LOOKUP + 1)
-            wanted = [(run.state.attempt_of(at), at) for at in range(newest, oldest - 1, -1)]
-            found = await self._read(states, wanted)
-            if state := next((value for value in found if value), None):
-                return decoded(state, RunState, run.run_id)
-            newest = oldest - 1
-        (attempt, start), *_ = run.state.attempts
-        (found_start,) = await self._read(states, [(attempt, start)])
-        if found_start is None:
-            raise StoreCorrupt(f"run {run.run_id!r}: the state it started from is missing in Redis")
-        return replace(decoded(found_start, RunState, run.run_id), step=min(step, start))
-
-    async def events(self, run_id: str, count: int) -> list[EventView]:
-        """The newest events, newest first."""
         async with translated():
-            entries = await answer(self.redis.xrevrange(RunKeys(run_id).events, count=count))
-        views = []
-        for key, values in entries:
-            timed = decoded(values[b"event"], TimedEvent, run_id)
-            views.append(EventView(id=key.decode(), at_s=timed.at_s, event=timed.event))
-        return views
+            names = await answer(self.redis.hkeys(states))
+        kept = [read_field(name) for name in names]
+        found = newest_until(run.state, kept, min(step, run.state.step))
+        at = found or start_of(run.state)
+        (payload,) = await self._read(states, [at])
+        if payload is None:
+            raise StoreCorrupt(f"run {run.run_id!r}: the state it started from is missing in Redis")
+        state = decoded(payload, RunState, run.run_id)
+        return state if found else replace(state, step=min(step, at[1]))
 
     async def _read(self, key: str, wanted: Sequence[tuple[int, int]]) -> list[bytes | None]:
         if not wanted:
@@ -234,12 +240,23 @@ class RedisStore:
         return found
 
 
+def _tag(run: StoredRun) -> str:
+    """What names this very state of a run: it never repeats, not even if the run is made anew."""
+    return f"{run.state.settings.session}/{run.state.settings.version}"
+
+
+def _fields(leaving: Sequence[At]) -> tuple[int | str, ...]:
+    return (len(leaving), *(step_field(*at) for at in leaving))
+
+
 def first_step(state: RunState) -> int:
     """The earliest step that a record can exist of; above 1 when the run started later."""
     return min(after for _, after in state.attempts) + 1
 
 
-def _run(run_id: str, stored: dict[bytes, bytes]) -> StoredRun:
+def read_run(run_id: str, stored: dict[bytes, bytes]) -> StoredRun:
+    """A run from the fields of its hash; raises StoreCorrupt."""
+
     def part(name: bytes, kind: type[T]) -> T | None:
         return decoded(stored[name], kind, run_id) if name in stored else None
 

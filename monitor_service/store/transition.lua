@@ -1,27 +1,51 @@
 -- One atomic move of a run: compare, write everything, publish.
--- KEYS: run, settings, steps, states, digests, events
--- ARGV: expected version ("" = the run must not exist), field of the step ("" = not a step),
---       digest, record, field of the state ("" = none), state, settings, channel,
---       events kept, number of events, events..., then name/value pairs for the run's hash.
-local field, digest = ARGV[2], ARGV[3]
-if field ~= '' then
-  local known = redis.call('HGET', KEYS[5], field)
-  if known == digest then return 'duplicate' end
-  if known then return 'conflict' end
-end
+-- KEYS: run, settings, steps, states, digests, events, series, rewards, changes
+-- ARGV: expected version ("" = the run must not exist), settings, channel of the settings,
+--       channel of alarms ("" = none has changed), id of the run, events kept, changes kept;
+--       then lists, each behind its length:
+--       steps       field, record, digest, state, row of the series, rewards ("" = none)
+--       states      field, state
+--       old records, old states, old rewards    fields to drop
+--       events      "1" for one that goes to the changes too, event
+--       name/value pairs for the run's hash (behind the number of names and values).
 if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 'moved' end
 
-if field ~= '' then
-  redis.call('HSET', KEYS[5], field, digest)
-  redis.call('HSET', KEYS[3], field, ARGV[4])
+local at = 7
+local function taken(width)
+  local count = tonumber(ARGV[at + 1])
+  local first = at + 2
+  at = at + 1 + count * width
+  return count, first
 end
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[4], ARGV[5], ARGV[6]) end
-local at = 11
-for _ = 1, tonumber(ARGV[10]) do
-  redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[9], '*', 'event', ARGV[at])
-  at = at + 1
+
+local count, first = taken(6)
+for i = first, first + 6 * (count - 1), 6 do
+  redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1])
+  redis.call('HSET', KEYS[5], ARGV[i], ARGV[i + 2])
+  redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 3])
+  redis.call('APPEND', KEYS[7], ARGV[i + 4])
+  if ARGV[i + 5] ~= '' then redis.call('HSET', KEYS[8], ARGV[i], ARGV[i + 5]) end
 end
-redis.call('HSET', KEYS[1], unpack(ARGV, at))
-redis.call('SET', KEYS[2], ARGV[7])
-redis.call('PUBLISH', ARGV[8], ARGV[7])
+count, first = taken(2)
+for i = first, first + 2 * (count - 1), 2 do
+  redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1])
+end
+for _, keys in ipairs({ { KEYS[3], KEYS[5] }, { KEYS[4] }, { KEYS[8] } }) do
+  count, first = taken(1)
+  if count > 0 then
+    for _, key in ipairs(keys) do redis.call('HDEL', key, unpack(ARGV, first, first + count - 1)) end
+  end
+end
+count, first = taken(2)
+for i = first, first + 2 * (count - 1), 2 do
+  redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[6], '*', 'event', ARGV[i + 1])
+  if ARGV[i] == '1' then
+    redis.call('XADD', KEYS[9], 'MAXLEN', '~', ARGV[7], '*', 'event', ARGV[i + 1])
+  end
+end
+count, first = taken(1)
+redis.call('HSET', KEYS[1], unpack(ARGV, first, first + count - 1))
+redis.call('SET', KEYS[2], ARGV[2])
+redis.call('PUBLISH', ARGV[3], ARGV[2])
+if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return 'written'

@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import uuid4
 
+from monitor_service.engine.settings import Settings
+from monitor_service.monitor import Monitor
 from monitor_service.wire import StepReport
 
 MIXED = [1.0, 0.0, 1.0, 0.0]
@@ -19,6 +21,14 @@ def report(step: int, rewards: Any = (MIXED, MIXED, WRONG, CORRECT), **fields: A
 def body(step: float, **fields: Any) -> dict[str, Any]:
     """The same as a client writes it."""
     return {"step": step, "rewards": [MIXED, MIXED, WRONG, CORRECT], **fields}
+
+
+async def recorded(monitor: Monitor, run_id: str, found: StepReport) -> tuple[bool, Settings]:
+    """Whether this report was new, and the newest settings; raises the conflict that it met."""
+    answer = await monitor.recorder.record(run_id, [found])
+    if answer.conflict:
+        raise answer.conflict
+    return answer.results[0].status == "recorded", answer.settings
 
 
 def new_run_id() -> str:

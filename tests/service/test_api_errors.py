@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from monitor_service import errors
-from monitor_service.api.app import create_app
+from monitor_service.api.app import create_api
 from monitor_service.api.errors import NOT_FROM_REQUESTS, STATUS, problem
 from monitor_service.store.keys import RunKeys
 from monitor_service.wire import MAX_REPORTS, MSGPACK, RUN_ID_WORDS
@@ -182,7 +182,7 @@ def test_a_threshold_that_is_no_rate_is_422_with_field_value_and_range(client, u
         ({"tau": 0.4, "reason": "why"}, "tau"),
         ({"memory": {}, "reason": "why"}, "memory"),
         ({"revision": 9, "reason": "why"}, "revision"),
-        ({"alpha": 0.4, "reason": "why", "actor": None}, "actor"),
+        ({"alpha": 0.4, "reason": "why", "actor": 7}, "actor"),
         ([], "body"),
     ],
 )
@@ -294,7 +294,7 @@ async def test_a_mistake_of_ours_is_a_problem_too_and_shows_no_traceback():
         async def runs(self):
             raise RuntimeError("secret detail")
 
-    app = create_app(Broken())  # type: ignore[arg-type]
+    app = create_api(Broken(), 1024)  # type: ignore[arg-type]
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         reply = await client.get("/v1/runs")

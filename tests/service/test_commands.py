@@ -18,7 +18,7 @@ from tests.service.orders import (
     settings_after,
 )
 from tests.service.problems import refused
-from tests.service.reports import new_run_id, report
+from tests.service.reports import new_run_id, recorded, report
 
 
 def test_commands_are_numbered_and_the_newest_counts(client, run_id):
@@ -143,7 +143,7 @@ async def test_a_run_that_ended_is_not_silent_and_one_that_did_not_is(monitor, c
         (await monitor.create(CreateRun(id=new_run_id())))[0].id for _ in ("ended", "crashed")
     ]
     for run_id in (ended, crashed):
-        await monitor.report(run_id, report(1))
+        await recorded(monitor, run_id, report(1))
     run = await monitor.end(ended, EndOfRun(attempt=1))
     assert run.ended == "finished"
     # More than 600 s without a report.
@@ -154,7 +154,7 @@ async def test_a_run_that_ended_is_not_silent_and_one_that_did_not_is(monitor, c
 
 async def test_a_trainer_that_starts_again_is_not_called_silent_for_what_was_before(monitor, clock):
     run, _ = await monitor.create(CreateRun(id=new_run_id()))
-    await monitor.report(run.id, report(1))
+    await recorded(monitor, run.id, report(1))
     clock.now_s += 86_400
     await monitor.create(CreateRun(id=run.id, resume_from_step=1))
     assert await alarms(monitor, run.id) == []
@@ -165,7 +165,7 @@ async def test_a_trainer_that_starts_again_is_not_called_silent_for_what_was_bef
 async def test_a_report_after_the_end_takes_the_end_back(monitor, clock):
     run, _ = await monitor.create(CreateRun(id=new_run_id()))
     await monitor.end(run.id, EndOfRun(attempt=1, how="finished"))
-    await monitor.report(run.id, report(1))
+    await recorded(monitor, run.id, report(1))
     assert (await monitor.run(run.id)).ended is None
 
 
@@ -179,7 +179,7 @@ async def test_an_end_told_twice_is_one_event(monitor):
 
 async def test_an_attempt_that_was_replaced_cannot_end_the_run(monitor):
     run, _ = await monitor.create(CreateRun(id=new_run_id()))
-    await monitor.report(run.id, report(1))
+    await recorded(monitor, run.id, report(1))
     await monitor.create(CreateRun(id=run.id, resume_from_step=1))
     before = await monitor.run(run.id)
     with pytest.raises(AttemptConflict, match="the end is of attempt 1; the run is at attempt 2"):
@@ -198,7 +198,7 @@ def test_the_end_is_told_over_http(client, run_id):
 
 async def test_silence_is_told_once_and_its_end_too(monitor, clock):
     run, _ = await monitor.create(CreateRun(id=new_run_id()))
-    await monitor.report(run.id, report(1))
+    await recorded(monitor, run.id, report(1))
 
     async def told() -> list[tuple[str, int]]:
         events = reversed((await monitor.events(run.id, 100)).events)
@@ -215,7 +215,7 @@ async def test_silence_is_told_once_and_its_end_too(monitor, clock):
     await monitor.tell_silence()
     await monitor.tell_silence()
     assert await told() == [("alarm_raised", 1)]
-    await monitor.report(run.id, report(2))
+    await recorded(monitor, run.id, report(2))
     assert await told() == [("alarm_raised", 1), ("alarm_resolved", 2)]
     await monitor.end(run.id, EndOfRun(attempt=1))
     clock.now_s += 3600

@@ -17,7 +17,7 @@ from monitor_service.monitor import Monitor
 from monitor_service.resources import CommandRequest, Order, OverrideRequest, SettingsView
 from monitor_service.store.redis import RedisStore
 from monitor_service.wire import Applied, CreateRun, observation
-from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
+from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, recorded, report
 
 REPORTERS = 20
 EACH = 8
@@ -55,15 +55,15 @@ async def test_every_step_counts_once_however_many_report_it(replicas):
     run_id = await created(replicas[0])
 
     async def reporter(monitor: Monitor) -> list[int]:
-        outcomes = [await monitor.report(run_id, report(n, rewards(n))) for n in steps]
+        outcomes = [await recorded(monitor, run_id, report(n, rewards(n))) for n in steps]
         return [step for step, (is_new, _) in zip(steps, outcomes, strict=True) if is_new]
 
     steps = range(1, STEPS + 1)
-    recorded = await asyncio.gather(*(reporter(replicas[n % 2]) for n in range(REPORTERS)))
-    assert Counter(step for found in recorded for step in found) == Counter(steps)
+    found = await asyncio.gather(*(reporter(replicas[n % 2]) for n in range(REPORTERS)))
+    assert Counter(step for steps_of_one in found for step in steps_of_one) == Counter(steps)
     run, expected = await replicas[0].run(run_id), folded(STEPS)
     assert (run.settings, run.counters) == (expected.settings, expected.counters)
-    page = await replicas[1].steps(run_id, 1, None, 1000)
+    page = await replicas[1].history.steps(run_id, 1, None, 1000)
     assert [record.step for record in page.steps] == list(steps)
     # One settings version for each step, in order.
     assert [record.settings_version for record in page.steps] == [step + 1 for step in steps]
@@ -72,7 +72,7 @@ async def test_every_step_counts_once_however_many_report_it(replicas):
 async def test_of_reports_that_contradict_each_other_one_counts(replicas):
     run_id = await created(replicas[0])
     contradicting = [
-        replicas[n % 2].report(run_id, report(1, optimizer_step=n)) for n in range(REPORTERS)
+        recorded(replicas[n % 2], run_id, report(1, optimizer_step=n)) for n in range(REPORTERS)
     ]
     outcomes = await asyncio.gather(*contradicting, return_exceptions=True)
     (winner,) = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, tuple)]
@@ -86,7 +86,7 @@ async def test_no_persons_change_is_lost_between_steps(replicas):
 
     async def trainer() -> None:
         for step in range(1, STEPS + 1):
-            await replicas[0].report(run_id, report(step, rewards(step)))
+            await recorded(replicas[0], run_id, report(step, rewards(step)))
 
     people = [
         replicas[n % 2].control.change(run_id, {"seed": n}, actor=f"person {n}", reason="mine")
@@ -131,7 +131,7 @@ async def test_no_order_is_lost_however_many_give_them_while_steps_go_on(replica
 
     async def trainer() -> None:
         for step in range(1, STEPS + 1):
-            await replicas[0].report(run_id, report(step, rewards(step)))
+            await recorded(replicas[0], run_id, report(step, rewards(step)))
 
     def orders(number: int) -> list[Coroutine[Any, Any, SettingsView]]:
         control, actor = replicas[number % 2].control, f"person {number}"
@@ -174,7 +174,7 @@ async def test_a_kill_file_and_a_re_arming_at_once_end_re_armed_in_either_order(
         killed_after_rearms=0,
     )
     await asyncio.gather(
-        *(replicas[0].report(run_id, report(n, applied=applied)) for n in [1]),
+        *(recorded(replicas[0], run_id, report(n, applied=applied)) for n in [1]),
         replicas[1].control.rearm(run_id, Order(reason="file removed")),
     )
     # The file was found before anybody re-armed, whichever was written first.
@@ -211,7 +211,7 @@ async def test_the_stored_state_is_the_fold_of_the_reports(redis_url, steps):
         at += distance
         state, figures, _ = advance(expected[-1], observation(report(at, groups)), now_s=1000.0)
         expected.append(state)
-        await monitor.report(run_id, report(at, groups))
+        await recorded(monitor, run_id, report(at, groups))
         run = await monitor.run(run_id)
         assert (run.settings, run.counters) == (state.settings, state.counters)
         assert run.last is not None

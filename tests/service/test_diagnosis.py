@@ -23,7 +23,7 @@ from tests.service.orders import (
     settings_after,
 )
 from tests.service.problems import refused
-from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
+from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, recorded, report
 
 IGNORED = {"status": "ignored", "value": 0.0, "reason": "there is no reference policy"}
 
@@ -202,7 +202,7 @@ async def test_enough_results_of_ones_own_replace_the_papers_line(store):
     benchmark = f"benchmark {uuid4().hex}"
     run, _ = await monitor.create(CreateRun(id=new_run_id()))
     for step in range(1, 101):
-        await monitor.report(run.id, report(step))
+        await recorded(monitor, run.id, report(step))
     # The run's own result says on which benchmark it is compared.
     await monitor.result(run.id, ResultRequest(accuracy=0.7, benchmark=benchmark))
     for number in range(MIN_RUNS):

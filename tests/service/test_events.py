@@ -47,7 +47,7 @@ def eventful(client, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reported(client, run_id, 3, rewards=[WRONG] * 64, applied=applied(command=1, knobs=one))
     reported(client, run_id, 4, applied=applied(knobs=one))
     reported(client, run_id, 5, applied=applied(knobs=two))
-    reported(client, run_id, 6, 7, applied=applied())
+    reported(client, run_id, 6, 7, applied=applied(settings_version=99))
     order("kill")
     order("rearm")
     with monkeypatch.context() as patch:
@@ -125,3 +125,66 @@ def test_a_rule_that_was_removed_does_not_hide_the_rest(client, run_id, monkeypa
     kept = {rule.name: rule for rule in RULES if rule.name != "settings_ignored"}
     monkeypatch.setattr(health, "RULE", kept)
     assert run_of(client, run_id)["verdicts"] == []
+
+
+def pages(client, run_id: str, *, start: str, **query: Any) -> list[list[dict[str, Any]]]:
+    """All pages of a run's events; `start` is before or after."""
+    found, at = [], query.pop(start, None)
+    while True:
+        asked = query | ({start: at} if at else {})
+        page = client.get(f"/v1/runs/{run_id}/events", params=asked).json()
+        found.append(page["events"])
+        at = page["next"]
+        if at is None:
+            return found
+
+
+def gaps(client, run_id: str, count: int) -> list[dict[str, Any]]:
+    """Every event of a run with so many gaps, newest first."""
+    reported(client, run_id, *range(2, 2 * count + 1, 2))
+    return client.get(f"/v1/runs/{run_id}/events", params={"limit": 1000}).json()["events"]
+
+
+def test_events_come_in_pages_newest_first_each_of_them_once(client, run_id):
+    everything_told = gaps(client, run_id, 5)
+    found = pages(client, run_id, start="before", limit=3)
+    assert [event for page in found for event in page] == everything_told
+    assert all(len(page) == 3 for page in found[:-1])
+
+
+def test_who_has_seen_an_event_gets_the_later_ones_oldest_first(client, run_id):
+    everything_told = gaps(client, run_id, 5)
+    seen, later = everything_told[-1], everything_told[-2::-1]
+    found = pages(client, run_id, start="after", after=seen["id"], limit=2)
+    assert [event for page in found for event in page] == later
+    assert pages(client, run_id, start="after", after=later[-1]["id"]) == [[]]
+    assert pages(client, run_id, start="after", after="0-0") == [[seen, *later]]
+
+
+def test_events_of_some_kinds_fill_pages_of_their_own(client, run_id):
+    gaps(client, run_id, 5)
+    kinds = ["gap", "created"]
+    found = pages(client, run_id, start="before", kind=kinds, limit=2)
+    assert [[event["event"]["kind"] for event in page] for page in found] == [
+        *(["gap", "gap"], ["gap", "gap"], ["gap", "created"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"before": "yesterday"}, "before"),
+        ({"after": "1-2-3"}, "after"),
+        ({"after": "1-2\n"}, "after"),
+        ({"before": "1-0", "after": "1-0"}, "after"),
+        ({"after": f"{2**64 - 1}-{2**64 - 1}"}, "after"),
+        ({"before": "0-0"}, "before"),
+        ({"kind": "explosion"}, "kind"),
+        ({"kind": ["gap", ""]}, "kind"),
+        ({"limit": "many"}, "limit"),
+    ],
+)
+def test_a_page_of_events_that_cannot_be_is_refused(client, run_id, query, field):
+    problem = refused(client.get(f"/v1/runs/{run_id}/events", params=query), 422)
+    assert problem["field"] == field
+    assert problem["allowed"]

@@ -21,7 +21,7 @@ from monitor_service.monitor import Monitor
 from monitor_service.resources import EndOfRun, Order, ResultRequest, Run
 from monitor_service.store.redis import Outcome, RedisStore
 from monitor_service.wire import CreateRun, observation, pack
-from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
+from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, recorded, report
 
 
 def ticking() -> Callable[[], float]:
@@ -74,7 +74,7 @@ async def test_creating_a_known_run_finds_it_and_changes_nothing(monitor):
 
 async def test_a_step_is_recorded_with_its_figures_and_answered_with_new_settings(monitor):
     run = await started(monitor)
-    is_new, settings = await monitor.report(run.id, report(1, optimizer_step=3))
+    is_new, settings = await recorded(monitor, run.id, report(1, optimizer_step=3))
     assert is_new
     assert (settings.version, settings.through_step) == (2, 1)
     now = await monitor.run(run.id)
@@ -82,16 +82,16 @@ async def test_a_step_is_recorded_with_its_figures_and_answered_with_new_setting
     assert now.last.collapse.acr == (1 + 1) / 4
     assert (now.last.optimizer_step, now.last.settings_version) == (3, 2)
     assert now.last_report_at_s == now.last.at_s > now.created_at_s
-    assert (await monitor.steps(run.id, 1, None, 10)).steps == [now.last]
+    assert (await monitor.history.steps(run.id, 1, None, 10)).steps == [now.last]
 
 
 async def test_the_same_report_twice_counts_once(monitor):
     run = await started(monitor)
-    await monitor.report(run.id, report(1))
+    await recorded(monitor, run.id, report(1))
     before = await monitor.run(run.id)
     packed = report(1, [MIXED]).__class__(step=1, rewards=pack(observation(report(1)).rewards))
     for repeated in (report(1), packed):
-        assert await monitor.report(run.id, repeated) == (False, before.settings)
+        assert await recorded(monitor, run.id, repeated) == (False, before.settings)
     assert await monitor.run(run.id) == before
 
 
@@ -102,31 +102,31 @@ async def test_the_same_report_twice_counts_once(monitor):
 )
 async def test_a_step_with_other_content_is_a_conflict_and_changes_nothing(monitor, other):
     run = await started(monitor)
-    await monitor.report(run.id, report(1))
+    await recorded(monitor, run.id, report(1))
     before = await monitor.run(run.id)
     with pytest.raises(StepConflict, match="other content"):
-        await monitor.report(run.id, other)
+        await recorded(monitor, run.id, other)
     assert await monitor.run(run.id) == before
 
 
 async def test_a_step_that_comes_too_late_is_a_conflict(monitor):
     run = await started(monitor)
-    await monitor.report(run.id, report(1))
-    await monitor.report(run.id, report(3))
+    await recorded(monitor, run.id, report(1))
+    await recorded(monitor, run.id, report(3))
     with pytest.raises(StepConflict, match="step 2 was never reported"):
-        await monitor.report(run.id, report(2))
+        await recorded(monitor, run.id, report(2))
     assert (await monitor.run(run.id)).counters.steps == 2
 
 
 async def test_a_gap_is_counted_and_told(monitor):
     run = await started(monitor)
-    await monitor.report(run.id, report(1))
-    await monitor.report(run.id, report(5))
+    await recorded(monitor, run.id, report(1))
+    await recorded(monitor, run.id, report(5))
     counters = (await monitor.run(run.id)).counters
     # Steps 2, 3 and 4.
     assert (counters.steps, counters.missing_steps) == (2, 3)
     assert await kinds(monitor, run.id) == ["created", "acr_source_fallback", "gap"]
-    assert [record.step for record in (await monitor.steps(run.id, 1, None, 10)).steps] == [1, 5]
+    assert [record.step for record in (await monitor.history.steps(run.id, 1, None, 10)).steps] == [1, 5]
 
 
 async def test_a_run_nobody_created_is_not_found(monitor):
@@ -135,8 +135,8 @@ async def test_a_run_nobody_created_is_not_found(monitor):
         monitor.run(unknown),
         monitor.settings(unknown),
         monitor.events(unknown, 1),
-        monitor.steps(unknown, 1, None, 1),
-        monitor.report(unknown, report(1)),
+        monitor.history.steps(unknown, 1, None, 1),
+        recorded(monitor, unknown, report(1)),
         monitor.control.change(unknown, {"alpha": 0.4}, actor="ana", reason="why"),
     ):
         with pytest.raises(RunNotFound, match=unknown):
@@ -147,21 +147,21 @@ async def test_a_run_nobody_created_is_not_found(monitor):
 async def test_history_comes_in_pages_that_join_without_overlap(monitor):
     run = await started(monitor)
     for step in range(1, 6):
-        await monitor.report(run.id, report(step))
+        await recorded(monitor, run.id, report(step))
     pages, at = [], 1
     while at is not None:
-        page = await monitor.steps(run.id, at, None, 2)
+        page = await monitor.history.steps(run.id, at, None, 2)
         pages.append([record.step for record in page.steps])
         at = page.next_from
     assert pages == [[1, 2], [3, 4], [5]]
-    assert [r.step for r in (await monitor.steps(run.id, 2, 3, 10)).steps] == [2, 3]
-    beyond = await monitor.steps(run.id, 6, None, 10)
+    assert [r.step for r in (await monitor.history.steps(run.id, 2, 3, 10)).steps] == [2, 3]
+    beyond = await monitor.history.steps(run.id, 6, None, 10)
     assert (beyond.steps, beyond.next_from) == ([], None)
 
 
 async def test_a_person_changes_settings_at_once_and_the_step_count_goes_on(monitor):
     run = await started(monitor)
-    await monitor.report(run.id, report(1))
+    await recorded(monitor, run.id, report(1))
     view = await monitor.control.change(run.id, {"threshold": 0.3}, actor="ana", reason="too many")
     assert view.settings.threshold == 0.3
     # Version 1 at the start, 2 after the step, 3 after the change; revision 2 after the change.
@@ -193,7 +193,7 @@ async def test_a_change_from_a_revision_that_never_was_is_refused_too(monitor):
 
 async def test_steps_do_not_outdate_a_persons_revision(monitor):
     run = await started(monitor)
-    await monitor.report(run.id, report(1))
+    await recorded(monitor, run.id, report(1))
     await monitor.control.change(run.id, {"alpha": 0.4}, actor="ana", reason="why", if_revision=1)
 
 
@@ -232,7 +232,7 @@ async def test_what_is_stored_is_what_the_engine_alone_computes(monitor):
     run = await started(monitor)
     rewards = [[MIXED] * 4, [WRONG] * 4, [CORRECT, CORRECT, MIXED, WRONG], [MIXED, WRONG] * 2]
     for step, groups in enumerate(rewards, start=1):
-        await monitor.report(run.id, report(step, groups))
+        await recorded(monitor, run.id, report(step, groups))
     now, expected = await monitor.run(run.id), folded(*rewards)
     assert now.settings == expected.settings
     assert asdict(now.counters) == asdict(expected.counters)
@@ -240,12 +240,12 @@ async def test_what_is_stored_is_what_the_engine_alone_computes(monitor):
 
 async def test_old_attempts_and_those_that_never_were_are_refused(monitor):
     run = await started(monitor)
-    await monitor.report(run.id, report(1))
+    await recorded(monitor, run.id, report(1))
     await monitor.create(CreateRun(id=run.id, resume_from_step=1))
     before = await monitor.run(run.id)
     for attempt in (1, 3):
         with pytest.raises(AttemptConflict, match=f"attempt {attempt}; the run is at attempt 2"):
-            await monitor.report(run.id, report(2, attempt=attempt))
+            await recorded(monitor, run.id, report(2, attempt=attempt))
     assert await monitor.run(run.id) == before
 
 
@@ -261,7 +261,7 @@ async def test_a_writer_that_loses_every_race_gives_up_and_says_so(monitor, redi
     late = AlwaysLate(redis_url)
     loser = Monitor(late, ticking())
     for attempt in (
-        loser.report(run.id, report(1)),
+        recorded(loser, run.id, report(1)),
         loser.control.change(run.id, {"alpha": 0.4}, actor="ana", reason="why"),
         loser.control.kill(run.id, Order()),
         loser.end(run.id, EndOfRun(attempt=1)),

@@ -8,7 +8,7 @@ from monitor_service.resources import Order, OverrideRequest
 from monitor_service.wire import CreateRun
 from tests.service.orders import events_of, ordered, patched, reported, run_of, settings_after
 from tests.service.problems import refused
-from tests.service.reports import new_run_id, report
+from tests.service.reports import new_run_id, recorded, report
 
 ENDS = {"expires_in_steps": 3, "expires_in_s": 3600}
 WHY = {"reason": "trying", "actor": "ana"}
@@ -192,7 +192,7 @@ async def test_when_its_time_is_over_an_override_acts_no_more_even_without_a_ste
 async def test_the_next_step_after_its_time_takes_the_override_away_and_tells(monitor, clock):
     run_id = await short_override(monitor)
     clock.now_s = 1060.0
-    _, settings = await monitor.report(run_id, report(1))
+    _, settings = await recorded(monitor, run_id, report(1))
     assert settings.overrides == ()
     kinds = [view.event.kind for view in (await monitor.events(run_id, 100)).events]
     assert kinds.count("override_expired") == 1
@@ -218,7 +218,7 @@ async def test_an_override_that_is_over_leaves_its_place_to_a_new_one(monitor, c
 async def test_a_resumed_run_keeps_its_override_for_the_steps_it_had_left(monitor):
     run_id = await short_override(monitor)
     for step in (1, 2, 3):
-        await monitor.report(run_id, report(step))
+        await recorded(monitor, run_id, report(step))
     run, _ = await monitor.create(CreateRun(id=run_id, resume_from_step=1))
     # 97 of 100 steps were left; from step 1 on they end at step 98.
     assert [override.until_step for override in run.settings.overrides] == [98]

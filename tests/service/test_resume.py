@@ -10,7 +10,7 @@ from monitor_service.monitor import Monitor
 from monitor_service.resources import Run
 from monitor_service.store.redis import RedisStore
 from monitor_service.wire import CreateRun
-from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
+from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, recorded, report
 
 REWARDS = {
     1: [WRONG, WRONG, WRONG, MIXED],
@@ -33,7 +33,7 @@ async def history(monitor: Monitor) -> list[Run]:
     run, _ = await monitor.create(CreateRun(id=new_run_id(), settings={"min_groups_per_unit": 1}))
     states = [run]
     for step, rewards in REWARDS.items():
-        await monitor.report(run.id, report(step, rewards))
+        await recorded(monitor, run.id, report(step, rewards))
         states.append(await monitor.run(run.id))
     return states
 
@@ -58,7 +58,7 @@ async def test_the_threshold_moves_on_from_where_it_was_at_that_step(monitor, hi
     # Otherwise the test above could not tell the steps apart.
     assert len({run.settings.threshold for run in history[1:]}) == 4
     run = await resumed(monitor, history[-1], 2)
-    await monitor.report(run.id, report(3, REWARDS[3], attempt=2))
+    await recorded(monitor, run.id, report(3, REWARDS[3], attempt=2))
     again = await monitor.run(run.id)
     assert again.settings.threshold == history[3].settings.threshold
     assert again.settings.memory == history[3].settings.memory
@@ -68,7 +68,7 @@ async def test_counters_never_fall_and_count_repeated_steps_again(monitor, histo
     before = asdict(history[-1].counters)
     run = await resumed(monitor, history[-1], 2)
     assert asdict(run.counters) == before
-    await monitor.report(run.id, report(3, REWARDS[3], attempt=2))
+    await recorded(monitor, run.id, report(3, REWARDS[3], attempt=2))
     after = asdict((await monitor.run(run.id)).counters)
     # Step 3 again: 4 groups of 4 completions, 2 correct, 1 mixed, 1 wrong.
     added = {"steps": 1, "completions": 16, "all_correct": 2, "mixed": 1, "all_wrong": 1}
@@ -96,18 +96,18 @@ async def test_a_fixed_threshold_is_a_decision_and_stays(monitor, history):
 async def test_the_replaced_attempt_is_refused_and_its_steps_are_history_no_more(monitor, history):
     run = await resumed(monitor, history[-1], 2)
     with pytest.raises(AttemptConflict):
-        await monitor.report(run.id, report(5))
-    await monitor.report(run.id, report(3, [WRONG, MIXED, MIXED, MIXED], attempt=2))
-    found = (await monitor.steps(run.id, 1, None, 10)).steps
+        await recorded(monitor, run.id, report(5))
+    await recorded(monitor, run.id, report(3, [WRONG, MIXED, MIXED, MIXED], attempt=2))
+    found = (await monitor.history.steps(run.id, 1, None, 10)).steps
     assert [(record.step, record.attempt) for record in found] == [(1, 1), (2, 1), (3, 2)]
     assert found[-1].collapse.acr == 1 / 4
 
 
 async def test_a_second_resume_finds_the_states_of_both_attempts(monitor, history):
     run = await resumed(monitor, history[-1], 2)
-    await monitor.report(run.id, report(3, [WRONG, MIXED, MIXED, MIXED], attempt=2))
+    await recorded(monitor, run.id, report(3, [WRONG, MIXED, MIXED, MIXED], attempt=2))
     third = await monitor.run(run.id)
-    await monitor.report(run.id, report(4, REWARDS[4], attempt=2))
+    await recorded(monitor, run.id, report(4, REWARDS[4], attempt=2))
     back = await resumed(monitor, run, 3)
     assert (back.attempt, back.settings.memory) == (3, third.settings.memory)
     further_back = await resumed(monitor, run, 1)
@@ -120,7 +120,7 @@ async def test_beyond_the_newest_step_it_continues_after_the_newest_and_tells_th
 ):
     run = await resumed(monitor, history[-1], 10)
     assert (run.step, run.attempt) == (4, 2)
-    await monitor.report(run.id, report(11, attempt=2))
+    await recorded(monitor, run.id, report(11, attempt=2))
     # Steps 5 to 10 were trained, and never reported.
     assert (await monitor.run(run.id)).counters.missing_steps == 6
 
@@ -129,11 +129,11 @@ async def test_an_unknown_run_starts_at_the_step_without_a_gap(monitor):
     run, is_new = await monitor.create(CreateRun(id=new_run_id(), resume_from_step=100))
     assert is_new
     assert (run.step, run.attempt, run.settings.through_step) == (100, 1, 100)
-    await monitor.report(run.id, report(101))
+    await recorded(monitor, run.id, report(101))
     now = await monitor.run(run.id)
     assert (now.step, now.counters.steps, now.counters.missing_steps) == (101, 1, 0)
-    assert [r.step for r in (await monitor.steps(run.id, 1, None, 10)).steps] == [101]
-    assert (await monitor.steps(run.id, 1, 50, 10)).steps == []
+    assert [r.step for r in (await monitor.history.steps(run.id, 1, None, 10)).steps] == [101]
+    assert (await monitor.history.steps(run.id, 1, 50, 10)).steps == []
 
 
 @pytest.mark.parametrize("start", [0, 100])
@@ -147,15 +147,15 @@ async def test_a_trainer_that_starts_again_before_its_first_report_is_no_new_att
 
 async def test_a_run_that_started_late_can_go_back_to_its_start_and_before(monitor):
     run, _ = await monitor.create(CreateRun(id=new_run_id(), resume_from_step=100))
-    await monitor.report(run.id, report(101))
+    await recorded(monitor, run.id, report(101))
     again = await resumed(monitor, run, 100)
     assert (again.step, again.attempt) == (100, 2)
     assert again.settings == replace(run.settings, version=3, session="1000.000000-2")
     before = await resumed(monitor, run, 40)
     assert (before.step, before.settings.through_step, before.attempt) == (40, 40, 3)
-    await monitor.report(run.id, report(41, attempt=3))
+    await recorded(monitor, run.id, report(41, attempt=3))
     assert (await monitor.run(run.id)).counters.missing_steps == 0
-    assert [r.step for r in (await monitor.steps(run.id, 1, None, 100)).steps] == [41]
+    assert [r.step for r in (await monitor.history.steps(run.id, 1, None, 100)).steps] == [41]
 
 
 async def test_a_resume_is_an_event(monitor, history):
@@ -182,7 +182,7 @@ async def test_a_start_whose_answer_comes_late_keeps_the_attempt_it_was_given(mo
     late, _ = await monitor.create(older)
     assert (newer.attempt, late.attempt) == (3, 2)
     with pytest.raises(AttemptConflict):
-        await monitor.report(run.id, report(3, REWARDS[3], attempt=late.attempt))
+        await recorded(monitor, run.id, report(3, REWARDS[3], attempt=late.attempt))
 
 
 async def test_a_new_runs_first_start_can_be_repeated_too(monitor):
@@ -198,7 +198,7 @@ async def test_a_threshold_a_person_set_after_the_checkpoint_survives_the_resume
     again = await resumed(monitor, run, 2)
     assert again.settings.threshold == 0.77
     # What was set before the step one goes back to is a statistic again.
-    await monitor.report(run.id, report(3, REWARDS[3], attempt=2))
+    await recorded(monitor, run.id, report(3, REWARDS[3], attempt=2))
     after_three = (await monitor.run(run.id)).settings.threshold
-    await monitor.report(run.id, report(4, REWARDS[2], attempt=2))
+    await recorded(monitor, run.id, report(4, REWARDS[2], attempt=2))
     assert (await resumed(monitor, run, 3)).settings.threshold == after_three

@@ -15,8 +15,11 @@ from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
 from monitor_service.errors import StoreCorrupt, StoreUnavailable
 from monitor_service.resources import Change, Result, StepRecord
-from monitor_service.store.keys import EVENTS_KEPT, RUNS, RunKeys
-from monitor_service.store.redis import About, Outcome, Recorded, RedisStore, StoredRun
+from monitor_service.retention import Leaving
+from monitor_service.series import ROW_BYTES, row
+from monitor_service.store.events import EventLog
+from monitor_service.store.keys import ALARMS, EVENTS_KEPT, RUNS, RunKeys
+from monitor_service.store.redis import About, Recorded, RedisStore, StoredRun
 from monitor_service.wire import Scalars, decode_settings, observation
 from tests.servers import STORES, everything, short_folder
 from tests.service.reports import report
@@ -68,12 +71,15 @@ def one_step_on(run: StoredRun, step: int) -> tuple[StoredRun, Recorded]:
         scalars=Scalars(entropy=0.5),
         applied=None,
     )
-    return replace(run, state=moved, last=record), Recorded(record=record, digest=f"digest {step}")
+    recorded = Recorded(
+        record=record, state=moved, digest=b"digest %d" % step, row=row(record), rewards=b"raw"
+    )
+    return replace(run, state=moved, last=record), recorded
 
 
 async def written(store: RedisStore, run: StoredRun, step: int) -> StoredRun:
     after, recorded = one_step_on(run, step)
-    assert await store.commit(run, after, at_s=1.0, recorded=recorded) == "written"
+    assert await store.commit(run, after, at_s=1.0, recorded=[recorded]) == "written"
     return after
 
 
@@ -112,11 +118,11 @@ async def test_a_step_is_written_with_everything_that_belongs_to_it(store, serve
     run = await created(store)
     after, recorded = one_step_on(run, 1)
     told = Event(kind="gap", step=1, message="one", data={"missing": 1})
-    assert await store.commit(run, after, at_s=7.0, recorded=recorded, events=[told]) == "written"
-    assert await store.digest(RUN, 1, 1) == "digest 1"
+    assert await store.commit(run, after, at_s=7.0, recorded=[recorded], events=[told]) == "written"
+    assert await store.digest(RUN, 1, 1) == b"digest 1"
     assert await store.steps(RUN, [(1, 1)]) == [recorded.record]
     assert await store.state_at(after, 1) == after.state
-    (event,) = await store.events(RUN, 10)
+    (event,) = (await EventLog(store.redis).page(RUN, 10)).events
     assert (event.event, event.at_s) == (told, 7.0)
     assert decode_settings(server.get(KEYS.settings)) == after.state.settings
 
@@ -129,29 +135,13 @@ async def test_steps_are_read_in_the_order_asked_and_missing_ones_left_out(store
     assert await store.digest(RUN, run.state.attempt, 2) is None
 
 
-REFUSED: list[tuple[Outcome, str]] = [("duplicate", "digest 1"), ("conflict", "something else")]
-
-
-@pytest.mark.parametrize(("outcome", "digest"), REFUSED)
-async def test_a_recorded_step_is_refused_and_nothing_is_written(store, url, outcome, digest):
-    run = await created(store)
-    await written(store, run, 1)
-    before = everything(url)
-    after, recorded = one_step_on(run, 1)
-    told = Event(kind="gap", step=1, message="", data={})
-    repeated = Recorded(record=recorded.record, digest=digest)
-    found = await store.commit(run, after, at_s=9.0, recorded=repeated, events=[told])
-    assert found == outcome
-    assert everything(url) == before
-
-
 async def test_a_commit_from_an_outdated_run_is_refused_and_nothing_is_written(store, url):
     run = await created(store)
     await written(store, run, 1)
     before = everything(url)
     after, recorded = one_step_on(run, 2)
     told = Event(kind="gap", step=2, message="", data={})
-    assert await store.commit(run, after, at_s=9.0, recorded=recorded, events=[told]) == "moved"
+    assert await store.commit(run, after, at_s=9.0, recorded=[recorded], events=[told]) == "moved"
     assert await store.commit(run, after, at_s=9.0) == "moved"
     assert everything(url) == before
 
@@ -181,7 +171,6 @@ async def test_every_written_version_of_the_settings_is_published_and_no_other(s
 async def test_the_state_at_a_step_is_that_after_the_newest_recorded_one_before(store):
     run = start = await created(store)
     after = {}
-    # A lookup reads 256 states: those of 699 to 444, then those of 443 to 188.
     for step in (1, 2, 5, 443, 700):
         run = after[step] = await written(store, run, step)
     wanted = {0: start, 1: after[1], 2: after[2], 4: after[2], 5: after[5], 442: after[5]}
@@ -201,13 +190,71 @@ async def test_before_its_first_step_a_run_that_started_late_is_as_it_started(st
 
 async def test_all_keys_of_a_run_share_one_cluster_slot(store, server):
     run = await written(store, await created(store), 1)
-    told = Event(kind="gap", step=2, message="", data={})
+    told = Event(kind="killed", step=2, message="", data={})
     await store.commit(run, replace(run, state=run.state), at_s=1.0, events=[told])
     found = {key for key in server.scan_iter() if key != RUNS.encode()}
-    named = [name for name, value in vars(RunKeys).items() if isinstance(value, property)]
-    keys = {getattr(KEYS, name) for name in named}
-    assert {key.decode() for key in found} == keys - {KEYS.settings_channel}
+    assert {key.decode() for key in found} == set(KEYS.all)
+    keys = {*KEYS.all, KEYS.settings_channel}
     assert {key_slot(key.encode()) for key in keys} == {key_slot(RUN.encode())}
+
+
+async def test_steps_that_come_together_are_written_together_in_order(store, server):
+    start = await created(store)
+    recorded = []
+    run = start
+    for step in (1, 2, 4):
+        run, one = one_step_on(run, step)
+        recorded.append(one)
+    assert await store.commit(start, run, at_s=1.0, recorded=recorded) == "written"
+    assert await store.load(RUN) == run == store.remembered(RUN)
+    assert await store.steps(RUN, [(1, 1), (1, 2), (1, 4)]) == [one.record for one in recorded]
+    assert [await store.state_at(run, one.record.step) for one in recorded] == [
+        one.state for one in recorded
+    ]
+    assert server.get(KEYS.series) == b"".join(one.row for one in recorded)
+    assert server.strlen(KEYS.series) == 3 * ROW_BYTES
+
+
+async def test_what_is_not_kept_any_longer_goes_in_the_same_move(store, server):
+    start = await created(store)
+    run = await written(store, await written(store, start, 1), 2)
+    after, recorded = one_step_on(run, 3)
+    leaving = Leaving(rewards=((1, 2), (1, 1)), records=((1, 1),), states=((1, 1),))
+    assert await store.commit(run, after, at_s=1.0, recorded=[recorded], leaving=leaving)
+    assert server.hkeys(KEYS.rewards) == [b"1:3"]
+    assert set(server.hkeys(KEYS.steps)) == set(server.hkeys(KEYS.digests)) == {b"1:2", b"1:3"}
+    assert set(server.hkeys(KEYS.states)) == {b"1:0", b"1:2", b"1:3"}
+    # The series keeps them all.
+    assert server.strlen(KEYS.series) == 3 * ROW_BYTES
+
+
+async def test_only_what_is_audited_goes_to_the_changes_and_only_alarms_are_announced(
+    store, server
+):
+    run = await created(store)
+    kinds = ("gap", "killed", "alarm_raised")
+    with server.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(ALARMS)
+        for kind in kinds:
+            told = Event(kind=kind, step=0, message=kind, data={})
+            assert await store.commit(run, run, at_s=1.0, events=[told]) == "written"
+        listener.get_message(timeout=5)  # the subscription itself
+        assert listener.get_message(timeout=5)["data"] == RUN.encode()
+        assert listener.get_message(timeout=0.05) is None
+    assert (server.xlen(KEYS.events), server.xlen(KEYS.changes)) == (3, 1)
+
+
+async def test_a_run_made_anew_is_not_moved_from_what_is_remembered_of_the_old_one(store, server):
+    old = run_started_after()
+    old = replace(old, state=replace(old.state, settings=replace(old.state.settings, session="1")))
+    assert await store.commit(None, old, at_s=1.0) == "written"
+    server.delete(*KEYS.all)
+    new = replace(old, state=replace(old.state, settings=replace(old.state.settings, session="2")))
+    assert await store.commit(None, new, at_s=2.0) == "written"
+    # Both stand at version 1.
+    after, recorded = one_step_on(old, 1)
+    assert await store.commit(old, after, at_s=3.0, recorded=[recorded]) == "moved"
+    assert await store.load(RUN) == new
 
 
 async def test_events_are_kept_up_to_a_limit_and_read_newest_first(store, server):
@@ -217,7 +264,8 @@ async def test_events_are_kept_up_to_a_limit_and_read_newest_first(store, server
     await store.commit(run, run, at_s=1.0, events=many)
     assert EVENTS_KEPT <= server.xlen(KEYS.events) <= EVENTS_KEPT + 100
     newest = [EVENTS_KEPT + 299, EVENTS_KEPT + 298]
-    assert [view.event.step for view in await store.events(RUN, 2)] == newest
+    found = (await EventLog(store.redis).page(RUN, 2)).events
+    assert [view.event.step for view in found] == newest
 
 
 @pytest.mark.parametrize(
@@ -311,10 +359,10 @@ async def test_without_a_server_the_store_says_so_and_goes_on_when_it_is_back(ki
         store.load_all,
         lambda: store.load(RUN),
         lambda: store.announce(RUN, 1.0),
-        lambda: store.commit(run, after, at_s=1.0, recorded=recorded),
+        lambda: store.commit(run, after, at_s=1.0, recorded=[recorded]),
         lambda: store.digest(RUN, 1, 1),
         lambda: store.state_at(run, 0),
-        lambda: store.events(RUN, 1),
+        lambda: EventLog(store.redis).page(RUN, 1),
         store.results,
     ):
         with pytest.raises(StoreUnavailable):

@@ -16,7 +16,7 @@ from monitor_service.exposition import render
 from monitor_service.monitor import Monitor
 from monitor_service.store.redis import RedisStore
 from monitor_service.wire import WATCHED_SCALARS, Component, CreateRun, Scalars
-from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
+from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, recorded, report
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ async def test_every_report_is_recorded_and_every_run_can_be_read(redis_url, ste
     run, _ = await monitor.create(CreateRun(id=new_run_id(), profile="guarded"))
     for step, (rewards, figures, functions) in enumerate(steps, start=1):
         found = report(step, rewards, scalars=Scalars(**figures), components=functions)
-        is_new, _ = await monitor.report(run.id, found)
+        is_new, _ = await recorded(monitor, run.id, found)
         assert is_new
     now = await monitor.run(run.id)
     assert now.counters.steps == len(steps)
     assert (await monitor.diagnosis(run.id)).failure == ""
-    assert len((await monitor.steps(run.id, 1, None, 100)).steps) == len(steps)
+    assert len((await monitor.history.steps(run.id, 1, None, 100)).steps) == len(steps)
     assert run.id.encode() in await asyncio.to_thread(render, [now])
     await store.close()
 
@@ -58,7 +58,7 @@ async def test_every_report_is_recorded_and_every_run_can_be_read(redis_url, ste
 async def test_a_figure_that_stays_strange_spoils_nothing(monitor, name, value):
     run, _ = await monitor.create(CreateRun(id=new_run_id(), profile="guarded"))
     for step in range(1, 31):
-        await monitor.report(run.id, report(step, scalars=Scalars(**{name: value})))
+        await recorded(monitor, run.id, report(step, scalars=Scalars(**{name: value})))
     assert (await monitor.run(run.id)).counters.steps == 30
     assert (await monitor.diagnosis(run.id)).failure == ""
 
@@ -84,7 +84,7 @@ async def test_a_rule_that_fails_costs_no_step_and_is_told_once(monitor, monkeyp
     run, _ = await monitor.create(CreateRun(id=new_run_id()))
     monkeypatch.setattr(health, "RULES", (*RULES, BROKEN))
     for step in (1, 2, 3):
-        is_new, _ = await monitor.report(run.id, report(step))
+        is_new, _ = await recorded(monitor, run.id, report(step))
         assert is_new
     found = await monitor.diagnosis(run.id)
     assert (found.step, found.failure.partition(",")[0]) == (3, "ZeroDivisionError in _broken")
@@ -95,16 +95,16 @@ async def test_a_rule_that_fails_costs_no_step_and_is_told_once(monitor, monkeyp
     assert f"run {run.id}, step 1" in caplog.text
     # With the rule mended the run is judged again.
     monkeypatch.setattr(health, "RULES", RULES)
-    await monitor.report(run.id, report(4))
+    await recorded(monitor, run.id, report(4))
     assert (await monitor.diagnosis(run.id)).failure == ""
 
 
 async def test_alarms_raised_before_a_rule_failed_stay(monitor, monkeypatch):
     run, _ = await monitor.create(CreateRun(id=new_run_id()))
     for step in (1, 2):
-        await monitor.report(run.id, report(step, scalars=Scalars(non_finite=["loss"])))
+        await recorded(monitor, run.id, report(step, scalars=Scalars(non_finite=["loss"])))
     before = (await monitor.diagnosis(run.id)).verdicts
     assert [found.rule for found in before] == ["not_finite"]
     monkeypatch.setattr(health, "RULES", (BROKEN,))
-    await monitor.report(run.id, report(3))
+    await recorded(monitor, run.id, report(3))
     assert (await monitor.diagnosis(run.id)).verdicts == before

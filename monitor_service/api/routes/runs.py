@@ -6,6 +6,8 @@ from fastapi import APIRouter, Request, Response
 
 from monitor_service.api.body import monitor_of, read, reply, whole_number
 from monitor_service.api.openapi import documented
+from monitor_service.engine.events import KINDS
+from monitor_service.errors import InvalidInput
 from monitor_service.resources import EndOfRun, EventPage, Run, RunList
 from monitor_service.wire import CreateRun
 
@@ -33,9 +35,20 @@ async def get_run(run_id: str, request: Request) -> Response:
 
 @router.get("/{run_id}/events", **documented(reply=EventPage, query=("limit",)))
 async def list_events(run_id: str, request: Request) -> Response:
-    """The newest events of a run, newest first."""
-    limit = whole_number(request, "limit", 100, low=1, high=1000)
-    return reply(await monitor_of(request).events(run_id, limit or 100))
+    """Events of a run, newest first, a page at a time; `after` an event, oldest first.
+
+    `kind` names those that are wanted and may be repeated.
+    """
+    limit = whole_number(request, "limit", 100, low=1, high=1000) or 100
+    query = request.query_params
+    kinds = query.getlist("kind")
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InvalidInput("kind", kind, f"must be one of {', '.join(KINDS)}")
+    page = await monitor_of(request).events(
+        run_id, limit, before=query.get("before"), after=query.get("after"), kinds=kinds
+    )
+    return reply(page)
 
 
 @router.post("/{run_id}/end", **documented(body=EndOfRun, reply=Run))

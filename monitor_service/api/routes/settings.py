@@ -5,10 +5,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from monitor_service.api.body import control_of, monitor_of, read, reply
+from monitor_service.api.body import control_of, monitor_of, read, reply, whole_number
 from monitor_service.api.openapi import documented
 from monitor_service.errors import InvalidInput
-from monitor_service.resources import SettingsView
+from monitor_service.resources import OrderPage, SettingsView
 
 router = APIRouter(prefix="/v1/runs/{run_id}/settings", tags=["settings"])
 
@@ -19,6 +19,14 @@ async def get_settings(run_id: str, request: Request) -> Response:
     return _with_etag(await monitor_of(request).settings(run_id))
 
 
+@router.get("/history", **documented(reply=OrderPage, query=("limit",)))
+async def list_orders(run_id: str, request: Request) -> Response:
+    """What people ordered, newest first: who, from where and why, and from which step it acted."""
+    limit = whole_number(request, "limit", 100, low=1, high=1000) or 100
+    before = request.query_params.get("before")
+    return reply(await monitor_of(request).orders(run_id, limit, before=before))
+
+
 @router.patch("", **documented(body=dict[str, Any], reply=SettingsView))
 async def change_settings(run_id: str, request: Request) -> Response:
     """Change any tunable fields; `reason` is required, `actor` says who.
@@ -26,7 +34,7 @@ async def change_settings(run_id: str, request: Request) -> Response:
     With If-Match, refused (412, showing the other's change) when someone was faster.
     """
     changes = await read(request, dict[str, Any])
-    reason, actor = changes.pop("reason", None), changes.pop("actor", "api")
+    reason, actor = changes.pop("reason", None), changes.pop("actor", None)
     view = await control_of(request).change(
         run_id, changes, actor=actor, reason=reason, if_revision=_if_match(request)
     )

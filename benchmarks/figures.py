@@ -55,8 +55,8 @@ def median(values: Sequence[float]) -> Median:
     )
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on, and how busy it was."""
+def machine(*packages: str) -> dict[str, object]:
+    """What the figures were measured on, how busy it was, and the versions of these packages."""
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text().splitlines() if cpus.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -65,5 +65,5 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "load_average_1m": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "trl", "transformers", "numpy")},
+        **{name: version(name) for name in packages},
     }

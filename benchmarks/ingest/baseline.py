@@ -1,0 +1,215 @@
+"""The service as one would first write it: what `acr serve` is measured against.
+
+    python -m benchmarks.ingest.baseline --redis-url URL
+
+A plain FastAPI route with pydantic models, and redis.asyncio with WATCH, MULTI and EXEC. The rest
+is what `acr serve` has, so that the difference is how it is written and not what it does:
+
+- uvicorn with uvloop and httptools, hiredis under redis-py, no access log.
+- Reports are refused for the same reasons: unknown fields, types, ranges, shapes, a replaced
+  attempt, a step that is recorded with other content.
+- The same engine decides, on the same float64 matrix.
+- State, record, digest, settings and events are written in one transaction, exactly once, and the
+  settings are published.
+- The answer has the same content.
+
+Where the two differ the baseline does less: it takes lists of rewards and one report a request,
+and it keeps no raw rewards, no row of figures and no audit trail, and drops nothing. To create a
+run is its only other route.
+"""
+
+import argparse
+import hashlib
+import time
+from dataclasses import fields
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, HTTPException
+from pydantic import BaseModel, TypeAdapter
+from redis.asyncio import Redis
+from redis.exceptions import WatchError
+
+from benchmarks.ingest.models import Ack, Applied, CreateRun, StepRecord, StepReport, StepResult
+from benchmarks.servers import announce
+from monitor_service.config import ServiceConfig
+from monitor_service.engine.advance import advance
+from monitor_service.engine.collapse import Matrix, matrix
+from monitor_service.engine.events import Event
+from monitor_service.engine.profiles import from_profile
+from monitor_service.engine.settings import Settings
+from monitor_service.engine.state import Observation, RunState, Sampling
+from monitor_service.errors import InvalidInput
+from monitor_service.server import listen
+from monitor_service.store.keys import EVENTS_KEPT, RunKeys, step_field
+from monitor_service.wire import MAX_COMPLETIONS, MAX_GROUPS, WATCHED_SCALARS
+
+MAX_TRIES = 50
+
+
+class TimedEvent(BaseModel):
+    """An event as it is stored."""
+
+    at_s: float
+    event: Event
+
+
+STATE = TypeAdapter(RunState)
+SETTINGS = TypeAdapter(Settings)
+
+
+def create_app(redis: Redis) -> FastAPI:
+    """The whole service."""
+    app = FastAPI(title="baseline")
+
+    @app.post("/v1/runs", status_code=201)
+    async def create(wanted: CreateRun) -> Settings:
+        state = RunState(settings=from_profile("paper", wanted.settings))
+        await redis.hsetnx(RunKeys(wanted.id).run, "state", STATE.dump_json(state))
+        return state.settings
+
+    @app.post("/v1/runs/{run_id}/steps")
+    async def report_step(run_id: str, report: StepReport) -> Ack:
+        try:
+            seen = observation(report)
+        except InvalidInput as error:
+            raise HTTPException(422, str(error)) from error
+        return await record(redis, run_id, report, seen)
+
+    return app
+
+
+async def record(redis: Redis, run_id: str, report: StepReport, seen: Observation) -> Ack:
+    """Take the step into account, exactly once."""
+    keys = RunKeys(run_id)
+    field = step_field(report.attempt, report.step)
+    content = digest(report, seen)
+    for _ in range(MAX_TRIES):
+        async with redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(keys.run)
+            stored = await pipe.hgetall(keys.run)
+            if not stored:
+                raise HTTPException(404, f"run {run_id!r} does not exist")
+            state = STATE.validate_json(stored[b"state"])
+            if report.attempt != state.attempt:
+                raise HTTPException(409, f"the run is at attempt {state.attempt}")
+            if report.step <= state.step:
+                if await pipe.hget(keys.digests, field) != content.encode():
+                    raise HTTPException(409, f"step {report.step} is not what is recorded")
+                return ack(report.step, "duplicate", state.settings)
+            now_s = time.time()
+            moved, figures, events = advance(state, seen, now_s=now_s)
+            kept = StepRecord(
+                step=report.step,
+                attempt=report.attempt,
+                optimizer_step=report.optimizer_step,
+                at_s=now_s,
+                settings_version=moved.settings.version,
+                collapse=figures,
+                components=report.components,
+                scalars=report.scalars,
+                applied=report.applied,
+            ).model_dump_json()
+            settings, after = SETTINGS.dump_json(moved.settings), STATE.dump_json(moved)
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.hset(keys.run, mapping={"state": after, "last": kept})
+            pipe.set(keys.settings, settings)
+            pipe.hset(keys.steps, field, kept)
+            pipe.hset(keys.states, field, after)
+            pipe.hset(keys.digests, field, content)
+            for event in events:
+                timed = TimedEvent(at_s=now_s, event=event).model_dump_json()
+                pipe.xadd(keys.events, {"event": timed}, maxlen=EVENTS_KEPT)
+            pipe.publish(keys.settings_channel, settings)
+            try:
+                await pipe.execute()
+            except WatchError:
+                continue
+            return ack(report.step, "recorded", moved.settings)
+    raise HTTPException(503, f"run {run_id!r} is being changed by too many writers")
+
+
+def ack(step: int, status: Any, settings: Settings) -> Ack:
+    """The answer."""
+    return Ack(results=[StepResult(step=step, status=status)], settings=settings)
+
+
+def digest(report: StepReport, seen: Observation) -> str:
+    """Same content, same digest."""
+    rest = report.model_dump_json(exclude={"rewards", "primary"})
+    hashed = hashlib.blake2b(rest.encode(), digest_size=16)
+    for values in (seen.rewards, seen.primary):
+        if values is not None:
+            hashed.update(repr(values.shape).encode() + values.tobytes())
+    return hashed.hexdigest()
+
+
+def observation(report: StepReport) -> Observation:
+    """The engine's view of a report; raises InvalidInput."""
+    rewards = unpacked(report.rewards, "rewards")
+    primary = None if report.primary is None else unpacked(report.primary, "primary")
+    if primary is not None and primary.shape != rewards.shape:
+        raise InvalidInput("primary", primary.shape, "must have the shape of rewards")
+    scalars = {name: getattr(report.scalars, name) for name in WATCHED_SCALARS}
+    return Observation(
+        step=report.step,
+        rewards=rewards,
+        primary=primary,
+        scalars={name: value for name, value in scalars.items() if value is not None},
+        non_finite=tuple(report.scalars.non_finite),
+        components={name: (one.mean, one.std) for name, one in report.components.items()},
+        **heard(report.step, report.applied, len(rewards)) if report.applied else {},
+    )
+
+
+def heard(step: int, applied: Applied, num_groups: int) -> dict[str, Any]:
+    """What the trainer says about its half of the loop."""
+    for one in (applied, applied.shadow):
+        if one and one.injected_wrong + one.injected_correct > num_groups:
+            raise InvalidInput("applied", one.injected_wrong, f"at most {num_groups} groups")
+    sampling = applied.sampling
+    if sampling and sampling.sampled != num_groups:
+        raise InvalidInput("applied.sampling.sampled", sampling.sampled, f"{num_groups}")
+    ignored = {
+        name: knob.reason or "" for name, knob in applied.knobs.items() if knob.status == "ignored"
+    }
+    names = [one.name for one in fields(Sampling)]
+    return {
+        "injected_wrong": applied.injected_wrong,
+        "injected_correct": applied.injected_correct,
+        "shadow_wrong": applied.shadow.injected_wrong if applied.shadow else 0,
+        "shadow_correct": applied.shadow.injected_correct if applied.shadow else 0,
+        "settings_lag_steps": max(0, step - 1 - applied.through_step),
+        "not_applied": {**ignored, **({"settings": applied.note} if applied.note else {})},
+        "kill": applied.kill,
+        "killed_after_rearms": applied.killed_after_rearms,
+        "command": applied.command,
+        "sampling": sampling and Sampling(**{name: getattr(sampling, name) for name in names}),
+    }
+
+
+def unpacked(rewards: list[list[float | None]], field: str) -> Matrix:
+    """`[N, G]` float64."""
+    width = max(map(len, rewards), default=0)
+    if not width or not all(rewards):
+        raise InvalidInput(field, rewards, "must have groups, and each a completion")
+    if len(rewards) > MAX_GROUPS or len(rewards) * width > MAX_COMPLETIONS:
+        raise InvalidInput(field, len(rewards), f"at most {MAX_GROUPS} groups")
+    return matrix(rewards)
+
+
+def main() -> None:
+    """Serve until the process ends."""
+    parser = argparse.ArgumentParser(description="The plain service, to compare with.")
+    parser.add_argument("--redis-url", required=True)
+    redis = Redis.from_url(parser.parse_args().redis_url)
+    config = uvicorn.Config(
+        create_app(redis), loop="uvloop", http="httptools", log_config=None, access_log=False
+    )
+    listener = listen(ServiceConfig(port=0))
+    announce(listener)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Servers of the benchmarks' own, each in a process that says where it is."""
+
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from monitor_service.server import Endpoint
+
+START_TIMEOUT_S = 30.0
+
+
+def announce(listener: socket.socket) -> None:
+    """Say on standard output where this process listens."""
+    host, port = listener.getsockname()
+    endpoint = Endpoint(url=f"http://{host}:{port}", redis_url="", pid=os.getpid())
+    sys.stdout.buffer.write(msgspec.json.encode(endpoint) + b"\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def started(module: str, *options: str) -> Iterator[Endpoint]:
+    """`python -m module`, which announces itself; ended with the context."""
+    command = [sys.executable, "-m", module, *options]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            readable, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
+            line = process.stdout.readline() if readable else b""
+            if not line:
+                raise RuntimeError(f"{module} did not start")
+            yield msgspec.json.decode(line, type=Endpoint)
+        finally:
+            process.terminate()

@@ -1,0 +1,138 @@
+"""Alerts as a whole: which replica delivers, to which sinks, and how that goes."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+
+from monitor_service.alerts import post
+from monitor_service.alerts.config import AlertConfig
+from monitor_service.alerts.courier import END_S, OUTCOMES, Courier, Pace
+from monitor_service.alerts.lease import Lease
+from monitor_service.alerts.post import PostSink
+from monitor_service.alerts.sinks import LogSink, Sink
+from monitor_service.alerts.slack import slack
+from monitor_service.alerts.webhook import webhook
+from monitor_service.errors import AcrError, StoreUnavailable
+from monitor_service.resources import AlertsView, SinkView
+from monitor_service.store.alerts import AlertStore, Standing
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Tells sinks of alarms while it is entered, unless another replica does."""
+
+    def __init__(
+        self,
+        store: AlertStore,
+        config: AlertConfig,
+        clock: Callable[[], float],
+        pace: Pace | None = None,
+    ) -> None:
+        """`clock` tells Unix time in seconds; made within an event loop."""
+        self._store = store
+        self._config = config
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._client = post.client()
+        self.sinks = self._sinks()
+        self._lease = Lease(store, length_s=self._pace.lease_s, renew_s=self._pace.renew_s)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Dispatcher":
+        if self.sinks:
+            self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._client.aclose()
+
+    async def view(self) -> AlertsView:
+        """The sinks, and how deliveries to them go, by whichever replica."""
+        standings, outcomes = await self._store.standings(), await self._store.outcomes()
+        views = []
+        for sink in self.sinks:
+            standing = standings.get(sink.name, Standing())
+            views.append(
+                SinkView(
+                    name=sink.name,
+                    place=sink.place,
+                    delivered_at_s=standing.delivered_at_s,
+                    failed_at_s=standing.failed_at_s,
+                    error=standing.error,
+                    pending=standing.pending,
+                    outcomes={name: outcomes.get((sink.name, name), 0) for name in OUTCOMES},
+                )
+            )
+        return AlertsView(sinks=views, is_delivering=await self._store.is_held())
+
+    def _sinks(self) -> Sequence[Sink]:
+        config, found = self._config, list[Sink]()
+        if config.log:
+            found.append(LogSink())
+        for kind, urls, encode in (
+            ("webhook", config.webhook_urls, webhook(config.webhook_secret, self._clock)),
+            ("slack", config.slack_urls, slack),
+        ):
+            found += [
+                PostSink(
+                    kind if number == 1 else f"{kind}-{number}",
+                    url,
+                    encode,
+                    self._client,
+                    timeout_s=self._pace.timeout_s,
+                    clock=self._clock,
+                )
+                for number, url in enumerate(urls, 1)
+            ]
+        return found
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if await self._lease.acquire():
+                    await self._lead()
+            except AcrError as error:
+                log.warning("alerts wait for the store: %s", error)
+            await asyncio.sleep(self._pace.renew_s)
+
+    async def _lead(self) -> None:
+        """Deliver until the lease is lost, or this process ends."""
+        couriers = [
+            Courier(sink, self._store, self._lease, self._config, self._pace, self._clock)
+            for sink in self.sinks
+        ]
+        hold = asyncio.create_task(self._lease.hold())
+        tasks = [asyncio.create_task(one.run()) for one in couriers]
+        tasks.append(asyncio.create_task(self._pass_on(couriers)))
+        try:
+            await asyncio.wait([hold, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (hold, *tasks):
+                task.cancel()
+            await asyncio.wait([hold, *tasks])
+            for task in (hold, *tasks):
+                if not task.cancelled() and (mistake := task.exception()):
+                    log.error("alerts were interrupted by a mistake of ours", exc_info=mistake)
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(END_S):
+                    await self._lease.release()
+
+    async def _pass_on(self, couriers: Sequence[Courier]) -> None:
+        """Have couriers look at the runs whose alarms change; what is missed, a sweep finds."""
+        while True:
+            with suppress(StoreUnavailable):
+                async for run_id in self._store.alarms():
+                    for courier in couriers:
+                        courier.call(run_id)
+            await asyncio.sleep(self._pace.renew_s)

@@ -1,0 +1,103 @@
+"""History: what was reported of a run's steps, as records, as columns, group by group."""
+
+import asyncio
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+
+from monitor_service.api.body import monitor_of, parsed, reply, whole_number
+from monitor_service.api.openapi import documented
+from monitor_service.errors import InvalidInput
+from monitor_service.resources import StepColumns, StepGroups, StepPage, StepRecord
+from monitor_service.series import COLUMNS, comma_separated
+
+router = APIRouter(prefix="/v1/runs/{run_id}/steps", tags=["history"])
+
+CSV = "text/csv"
+PAGE_STEPS = 1000
+PAGE_ROWS = 10_000
+MAX_STEP = 2**53
+
+_FIELDS = {
+    "name": "fields",
+    "schema": {"type": "string"},
+    "description": f"Answer these columns, separated by commas: {', '.join(COLUMNS)}",
+}
+_FORMAT = {"name": "format", "schema": {"enum": ["json", "csv"]}}
+_POINTS = {
+    "name": "points",
+    "schema": {"type": "integer", "minimum": 2, "maximum": PAGE_ROWS},
+    "description": "Answer at most so many steps of the whole range, so that spikes survive",
+}
+
+
+@router.get(
+    "",
+    **documented(
+        reply=(StepPage, StepColumns),
+        query=("from", "to", "limit", _FIELDS, _POINTS, _FORMAT),
+        as_text=(CSV,),
+    ),
+)
+async def list_steps(run_id: str, request: Request) -> Response:
+    """A run's history, in order, a page at a time: records, or with `fields` columns.
+
+    CSV is always columns, by default all of them.
+    """
+    first = whole_number(request, "from", 1, low=1, high=MAX_STEP) or 1
+    last = whole_number(request, "to", None, low=1, high=MAX_STEP)
+    points = whole_number(request, "points", None, low=2, high=PAGE_ROWS)
+    fields = request.query_params.get("fields")
+    as_csv = _wants_csv(request)
+    history = monitor_of(request).history
+    if fields is None and points is None and not as_csv:
+        limit = whole_number(request, "limit", PAGE_STEPS, low=1, high=PAGE_STEPS) or PAGE_STEPS
+        page = await history.steps(run_id, first, last, limit)
+        return await asyncio.to_thread(reply, page)
+    rows = whole_number(request, "limit", None, low=1, high=PAGE_ROWS)
+    if points is not None and rows is not None:
+        raise InvalidInput("limit", rows, "no limit beside points, which show the whole range")
+    names = COLUMNS if fields is None else [name.strip() for name in fields.split(",")]
+    found = await history.columns(
+        run_id, names, first, last, limit=rows or PAGE_ROWS, points=points
+    )
+    if not as_csv:
+        return await asyncio.to_thread(reply, found)
+    text = await asyncio.to_thread(comma_separated, found.columns)
+    return Response(text, media_type=CSV, headers=_link(request, found.next_from))
+
+
+@router.get("/{step}", **documented(reply=StepRecord, query=("attempt",)))
+async def get_step(run_id: str, step: str, request: Request) -> Response:
+    """The record of one step; of a replaced attempt only when it is named."""
+    return reply(await monitor_of(request).history.step(run_id, _step(step), _attempt(request)))
+
+
+@router.get("/{step}/groups", **documented(reply=StepGroups, query=("attempt",)))
+async def get_groups(run_id: str, step: str, request: Request) -> Response:
+    """The raw rewards of a step's groups, judged; kept of the newest steps only."""
+    found = await monitor_of(request).history.groups(run_id, _step(step), _attempt(request))
+    return await asyncio.to_thread(reply, found)
+
+
+def _step(text: str) -> int:
+    return parsed("step", text, low=1, high=MAX_STEP)
+
+
+def _attempt(request: Request) -> int | None:
+    return whole_number(request, "attempt", None, low=1, high=MAX_STEP)
+
+
+def _wants_csv(request: Request) -> bool:
+    wanted = request.query_params.get("format")
+    if wanted not in (None, "json", "csv"):
+        raise InvalidInput("format", wanted, "must be json or csv")
+    return CSV in request.headers.get("accept", "") if wanted is None else wanted == "csv"
+
+
+def _link(request: Request, next_from: int | None) -> dict[str, str]:
+    """Where the next page is, which a table has no place for."""
+    if next_from is None:
+        return {}
+    query = urlencode({**request.query_params, "from": next_from})
+    return {"link": f'<?{query}>; rel="next"'}
