@@ -104,12 +104,12 @@ class Training:
         end_s = time.perf_counter() + self._pace.duration_s
         await asyncio.sleep(self._random.uniform(0, interval_s))
         step = 0
-        while (due_s := time.perf_counter()) < end_s:
+        while (now_s := time.perf_counter()) < end_s:
             step += 1
             if self._held:
                 self._seen.lags[step - 1 - self._held.through_step] += 1
             await self._report(step)
-            due_s += interval_s * self._random.uniform(0.5, 1.5)
+            due_s = min(end_s, now_s + interval_s * self._random.uniform(0.5, 1.5))
             await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
 
     async def stop(self) -> None:

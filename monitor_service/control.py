@@ -271,7 +271,19 @@ class Control:
         raise Contention(f"run {run_id!r} is being changed by too many writers")
 
     def _actor(self, given: Any) -> Any:
-        return (self._origin.token or NO_ACTOR) if given is None else given
+        return _named(given, self._origin)
+
+
+def checked_order(order: Order, origin: Origin) -> tuple[str, str]:
+    """(actor, reason) of an order that needs neither; raises InvalidInput."""
+    actor, reason = _named(order.actor, origin), _or_none_given(order.reason)
+    _check_text("reason", reason, MAX_REASON_CHARS)
+    _check_text("actor", actor, MAX_ACTOR_CHARS)
+    return actor, reason
+
+
+def _named(given: Any, origin: Origin) -> Any:
+    return (origin.token or NO_ACTOR) if given is None else given
 
 
 def _configured(state: RunState, names: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,11 +44,14 @@ def unpacked(payload: bytes) -> tuple[Matrix, Matrix | None]:
 
 def _smallest(values: Matrix) -> tuple[int, bytes]:
     """Bytes per value, and all values in them."""
-    missing = np.isnan(values)
-    filled = np.where(missing, _UNSCORED, values)
     with np.errstate(invalid="ignore", over="ignore"):
-        codes = filled.astype(_DTYPES[1])
-        if np.array_equal(codes, filled) and np.array_equal(codes == _UNSCORED, missing):
+        codes = values.astype(_DTYPES[1])
+        # As nearly always; a NaN equals nothing.
+        if (codes == values).all() and codes.max(initial=0) < _UNSCORED:
+            return 1, codes.tobytes()
+        missing = np.isnan(values)
+        codes[missing] = _UNSCORED
+        if np.array_equal(codes == _UNSCORED, missing) and ((codes == values) | missing).all():
             return 1, codes.tobytes()
         floats = values.astype(_DTYPES[4])
     if ((floats == values) | missing).all():

@@ -119,7 +119,7 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     notes: str | None = None
     """A text of up to 10,000 characters; "" deletes it, null leaves it."""
     reason: Any = None
-    actor: Any = "api"
+    actor: Any = None
 
 
 class Defaults(Struct, frozen=True, kw_only=True):
@@ -151,7 +151,7 @@ class DefaultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     settings: dict[str, Any] | None = None
     """All of them: the ones before are replaced."""
     reason: Any = None
-    actor: Any = "api"
+    actor: Any = None
 
 
 class StepResult(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -16,16 +17,21 @@ import uvicorn
 import uvloop
 
 from monitor_service.api.app import create_app
+from monitor_service.api.connection import with_limits
+from monitor_service.api.door import Door
 from monitor_service.config import ServiceConfig
 from monitor_service.errors import AcrError, StartupError, StoreUnavailable
 from monitor_service.monitor import Monitor
 from monitor_service.store.redis import RedisStore
+from monitor_service.store.tokens import TokenStore
 from monitor_service.urls import without_password
 
 KEEP_ALIVE_S = 75
 """Trainers report every few seconds to minutes; reconnecting each time would be waste."""
 SHUTDOWN_S = 10
 WATCH_EVERY_S = 30
+OTHER_FILES = 256
+"""Open files beside connections."""
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +59,14 @@ def serve(config: ServiceConfig, on_ready: Callable[[Endpoint], None]) -> None:
     with ExitStack() as stack:
         stack.callback(signal.signal, signal.SIGTERM, before)
         listener = stack.enter_context(listen(config))
+        _allow_connections(config.max_connections)
         redis_url = config.redis_url
         if redis_url is None:
             # Only here: the embedded server exists for Linux and macOS, Redis elsewhere too.
             from monitor_service.store.embedded import EmbeddedValkey
 
             redis_url = stack.enter_context(EmbeddedValkey(config.data_dir)).url
-        endpoint = Endpoint(url=_url(listener), redis_url=redis_url, pid=os.getpid())
+        endpoint = Endpoint(url=_url(listener, config), redis_url=redis_url, pid=os.getpid())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config, listener, endpoint, on_ready))
 
@@ -85,29 +92,78 @@ async def _serve(
 ) -> None:
     store = RedisStore(endpoint.redis_url)
     try:
+        tokens = TokenStore(store.redis)
         try:
-            await store.ping()
+            await tokens.refresh()
         except StoreUnavailable as error:
             raise StartupError(f"{without_password(endpoint.redis_url)}: {error}") from error
+        if not (tokens.is_needed or config.is_local or config.insecure):
+            raise StartupError(_how_to_let_others_in(config))
         monitor = Monitor(store, time.time, config.retention)
         app = create_app(monitor, max_body_bytes=config.max_body_bytes)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=SHUTDOWN_S,
-            )
-        )
+        server = http_server(Door(app, tokens, config), config)
         if config.redis_url is None:
             _publish(config.data_dir / "monitor.json", endpoint)
         on_ready(endpoint)
         watch = asyncio.create_task(_watch_for_silence(monitor))
+        follow = asyncio.create_task(tokens.follow())
         await server.serve(sockets=[listener])
         watch.cancel()
+        follow.cancel()
     finally:
         await store.close()
+
+
+def http_server(app: ASGIApp, config: ServiceConfig) -> uvicorn.Server:
+    """The server of an app, with the limits and the certificate of a configuration.
+
+    Raises:
+        StartupError: a certificate, or a key, that cannot be used.
+    """
+    limits = with_limits(receive_s=config.receive_s, max_connections=config.max_connections)
+    secret = config.tls_key_password_file
+    try:
+        http = uvicorn.Config(
+            app,
+            http=limits,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(config.trusted_proxies),
+            forwarded_allow_ips=list(config.trusted_proxies),
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+            ssl_certfile=config.tls_cert,
+            ssl_keyfile=config.tls_key,
+            ssl_keyfile_password=secret and secret.read_text().rstrip("\n"),
+        )
+        http.load()
+    except (OSError, ValueError) as error:  # Those of ssl are OSErrors.
+        raise StartupError(f"TLS: {config.tls_cert}: {error}") from error
+    return uvicorn.Server(http)
+
+
+def _how_to_let_others_in(config: ServiceConfig) -> str:
+    where = f"--data-dir {config.data_dir}"
+    if config.redis_url is not None:
+        where = f"--redis-url {without_password(config.redis_url)}"
+    return (
+        f"other machines can reach {config.host}, and there is no token yet: make one with "
+        f"`acr token create NAME --scope control {where}` and start again, or say --insecure on "
+        "a network you trust"
+    )
+
+
+def _allow_connections(wanted: int) -> None:
+    """Have the kernel allow as many open files as connections are, where it can be asked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        limit = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        if limit < enough:
+            log.warning("only %d files may be open: not enough for max_connections", limit)
 
 
 async def _watch_for_silence(monitor: Monitor) -> None:
@@ -120,9 +176,10 @@ async def _watch_for_silence(monitor: Monitor) -> None:
             log.warning("runs could not be watched for silence: %s", error)
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, config: ServiceConfig) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if config.tls_cert is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _publish(path: Path, endpoint: Endpoint) -> None:

@@ -7,7 +7,7 @@ fields are refused, so that a setting or a figure is never dropped in silence.
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -34,6 +34,8 @@ MAX_COMPLETIONS = 1_048_576
 MAX_REPORTS = 256
 MAX_REASON_CHARS = 500
 MAX_NAME_CHARS = 128
+MAX_TAGS = 64
+MAX_TAG_CHARS = 256
 RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)"
 RUN_ID_WORDS = "1 to 128 of letters, digits, '.', '_', '-', starting with a letter or digit"
 
@@ -205,7 +207,7 @@ class CreateRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Changes on top of the profile; any tunable field."""
     config: dict[Name, str | int | float | bool | None] = {}
     """What the trainer runs with, for people to read."""
-    tags: dict[Name, Annotated[str, Meta(max_length=256)]] = {}
+    tags: dict[Name, Annotated[str, Meta(max_length=MAX_TAG_CHARS)]] = {}
     resume_from_step: Count | None = None
     """The trainer continues after this step; a known run gets a new attempt."""
     start_id: Annotated[str, Meta(max_length=64)] = ""
@@ -257,6 +259,8 @@ def _unknown(found: Any, understood: Any) -> Iterator[str]:
             yield from _unknown(found[name], getattr(understood, name))
 
 
+RUN_DELETED = "urn:acr:error:run-deleted"
+"""Problem type of whatever is asked of a run that was deleted."""
 ATTEMPT_CONFLICT = "urn:acr:error:attempt-conflict"
 """Problem type of a report whose attempt another start has replaced."""
 
@@ -276,6 +280,19 @@ def check_run_id(run_id: str) -> str:
     if not re.fullmatch(RUN_ID_PATTERN, run_id):
         raise InvalidInput("id", run_id, RUN_ID_WORDS)
     return run_id
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raises InvalidInput at too many of them, or at characters that nobody can see."""
+    if len(tags) > MAX_TAGS:
+        raise InvalidInput("tags", len(tags), f"must be at most {MAX_TAGS}")
+    for name, text in tags.items():
+        if not 1 <= len(name) <= MAX_NAME_CHARS or not name.isprintable():
+            allowed = f"every name in it: must be 1 to {MAX_NAME_CHARS} characters of one line"
+            raise InvalidInput("tags", name, allowed)
+        if len(text) > MAX_TAG_CHARS or not text.isprintable():
+            allowed = f"must be a text of one line, of up to {MAX_TAG_CHARS} characters"
+            raise InvalidInput(f"tags.{name}", text, allowed)
 
 
 def pack(rewards: Matrix) -> Packed:

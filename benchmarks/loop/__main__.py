@@ -59,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     show(
         about,
-        f"{options.rounds} rounds of {options.seconds:g} s; p50 and p99 with the smallest and the "
-        "largest of the rounds' middle 80 %",
+        f"{options.rounds} rounds of {options.seconds:g} s; p50 and p99 of a round, as median and "
+        "p10-p90 of the rounds",
         delays(found),
         loads(found),
     )
@@ -77,23 +77,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def delays(found: Sequence[Looped]) -> Table:
-    """How long the settings take."""
-    heads = ("p50", "p99", "max")
-    table = Table(
-        *("trainers", "every"),
-        *(f"reply {name}, ms" for name in heads),
-        *(f"push {name}, ms" for name in heads),
-        "steps behind",
-        box=None,
-    )
+    """How long the settings take, by either way."""
+    heads = ("trainers", "every", "way", "p50, ms", "p99, ms", "max, ms", "steps behind")
+    table = Table(*heads, box=None)
     for one in found:
         known = sum(one.lags.values())
-        table.add_row(
-            *_level(one),
-            *_delay(one.reply),
-            *(_delay(one.push) if one.push else ("", "", "")),
-            ", ".join(f"{lag}: {times / known:.2%}" for lag, times in one.lags.items()),
-        )
+        lags = ", ".join(f"{lag}: {times / known:.2%}" for lag, times in one.lags.items())
+        table.add_row(*_level(one), "reply", *_delay(one.reply), lags)
+        if one.push:
+            table.add_row("", "", "Redis", *_delay(one.push))
     return table
 
 
@@ -112,7 +104,7 @@ def loads(found: Sequence[Looped]) -> Table:
             f"{one.service_us.value:.0f}",
             *(f"{part.value:.1%}" for part in (one.service_share, one.redis_share)),
             f"{one.load_share:.1%}",
-            f"{one.trainers_per_core:,.0f}" if one.level.interval_s else "",
+            f"{one.trainers_per_core:,.0f}" if one.level.interval_s >= 1 else "",
         )
     return table
 

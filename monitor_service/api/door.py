@@ -38,6 +38,7 @@ FAILURES_BURST = 100
 """Refused tokens of one address that are answered and logged; more are turned away in silence."""
 RECHECK_S = 1.0
 """How often the token of an open stream is looked at again."""
+SLOWEST_BYTES_PER_S = 65_536
 MAX_CLIENT_CHARS = 200
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,8 @@ class Door:
             caller = scope[CALLER] = self._admitted(scope)
             key = caller.token_id or _network(caller.address)
             self._check_rate(key)
+            if caller.token_id:
+                check_rights(caller, scope["method"], scope["path"])
             if not is_stream:
                 self._check_room(key)
         except AcrError as error:
@@ -127,7 +130,7 @@ class Door:
         except Unauthorized as error:
             self._note_failure(scope, address, error)
             raise
-        caller = Caller(
+        return Caller(
             name=token.name,
             token_id=token.id,
             scopes=token.scopes,
@@ -135,8 +138,6 @@ class Door:
             address=address,
             client=client,
         )
-        check_rights(caller, scope["method"], scope["path"])
-        return caller
 
     def _note_failure(self, scope: Scope, address: str, error: Unauthorized) -> None:
         if wait_s := self._failures.wait_s(_network(address), time.monotonic()):
@@ -188,7 +189,10 @@ class Door:
 
 
 def _in_time(receive: Receive, limit_s: float) -> Receive:
-    """The same, as long as the body arrives; what comes after it may take any time."""
+    """The same, as long as the body arrives; what comes after it may take any time.
+
+    The body has `limit_s`, and the time that what there is of it takes at `SLOWEST_BYTES_PER_S`.
+    """
     loop = asyncio.get_running_loop()
     ends_at_s: float | None = None
     is_complete = False
@@ -197,13 +201,14 @@ def _in_time(receive: Receive, limit_s: float) -> Receive:
         nonlocal ends_at_s, is_complete
         if is_complete:
             return await receive()
-        ends_at_s = ends_at_s or loop.time() + limit_s
+        if ends_at_s is None:
+            ends_at_s = loop.time() + limit_s
         try:
             async with asyncio.timeout_at(ends_at_s):
                 message = await receive()
         except TimeoutError as error:
-            text = f"body: the rest of it did not arrive within {limit_s:g} s"
-            raise BodyIncomplete(text) from error
+            raise BodyIncomplete("body: the rest of it did not arrive in time") from error
+        ends_at_s += len(message.get("body", b"")) / SLOWEST_BYTES_PER_S
         is_complete = not message.get("more_body", False)
         return message
 

@@ -91,7 +91,8 @@ async def on_our_mistake(request: Request, error: Exception) -> Response:
 def refusal(error: errors.AcrError, request: str = "a request") -> Response:
     """An error as a reply, with the headers that go with it; what is not the caller's is logged."""
     found = problem(error)
-    if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    is_ours = found.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_ours and not isinstance(error, errors.Overloaded):
         log.error("%r: %s", request, error)  # Quoted: a path may hold line breaks.
     reply = response(found)
     if isinstance(error, errors.Unauthorized):

@@ -1,6 +1,5 @@
 """The monitor, as commands ask it: an answer, or a sentence that helps and the end."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -10,11 +9,11 @@ from urllib.parse import unquote
 import typer
 
 from monitor_service.__about__ import __version__
+from monitor_service.cli.address import TOKEN_VARIABLE, own_token
 from monitor_service.cli.terminal import complain
 from monitor_service.client.api import MonitorApi
 from monitor_service.client.http import ClientError, NotUnderstood, Unreachable
 
-TOKEN_VARIABLE = "ACR_TOKEN"
 NO_SUCH_ROUTE = "about:blank"
 """Kind of a problem that is not one of the monitor's own."""
 MANY_RUNS = 1000
@@ -37,11 +36,6 @@ def monitor_at(url: str) -> Iterator[MonitorApi]:
     except Unreachable as error:
         complain(f"{error}; start one with `acr serve`, or say where with --url or ACR_MONITOR_URL")
     raise typer.Exit(1)
-
-
-def own_token() -> str | None:
-    """The token to ask with, where there is one."""
-    return os.environ.get(TOKEN_VARIABLE, "").strip() or None
 
 
 def _refusal(monitor: MonitorApi, error: ClientError) -> str:

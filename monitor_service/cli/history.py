@@ -7,6 +7,7 @@ import typer
 
 from monitor_service.cli.bars import condensed, sparkline
 from monitor_service.cli.client import monitor_at
+from monitor_service.cli.completion import figures
 from monitor_service.cli.formats import NOTHING, plural
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import MAX_WIDTH, columns, drawn, for_machines, out, parts
@@ -30,7 +31,12 @@ def history(
         int | None, typer.Option("--to", min=1, help="Last step; by default the newest.")
     ] = None,
     fields: Annotated[
-        str, typer.Option(metavar="A,B,...", help=f"Figures: {', '.join(COLUMNS[1:])}.")
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help=f"Figures: {', '.join(COLUMNS[1:])}.",
+            autocompletion=figures,
+        ),
     ] = ",".join(USUAL),
     points: Annotated[
         int | None,

@@ -5,12 +5,10 @@ from typing import Annotated
 
 import typer
 
+from monitor_service.cli import address
+from monitor_service.cli.completion import run_ids
 from monitor_service.errors import InvalidInput
-from monitor_service.wire import DEFAULT_PORT, check_run_id
-
-
-def _address(url: str) -> str:
-    return (url if "://" in url else f"http://{url}").rstrip("/")
+from monitor_service.wire import check_run_id
 
 
 def _run_id(text: str) -> str:
@@ -23,12 +21,18 @@ def _run_id(text: str) -> str:
 
 RunId = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="Id of the run.", show_default=False, callback=_run_id),
+    typer.Argument(
+        metavar="RUN",
+        help="Id of the run.",
+        show_default=False,
+        callback=_run_id,
+        autocompletion=run_ids,
+    ),
 ]
 Url = Annotated[
     str,
     typer.Option(
-        "--url", envvar="ACR_MONITOR_URL", callback=_address, help="Address of the monitor."
+        "--url", envvar=address.URL_VARIABLE, callback=address.full, help="Address of the monitor."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -36,7 +40,7 @@ Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept with the 
 OptionalReason = Annotated[
     str | None, typer.Option("--reason", "-r", help="Why; kept with the order.")
 ]
-DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+DEFAULT_URL = address.USUAL
 
 
 def actor() -> str:

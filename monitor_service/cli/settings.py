@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from monitor_service.cli import terminal, values
+from monitor_service.cli import completion, terminal, values
 from monitor_service.cli.client import monitor_at
 from monitor_service.cli.formats import assignments, clock, plural, span
 from monitor_service.cli.knobs import table
@@ -32,6 +32,7 @@ def change(
             metavar="FIELD=VALUE",
             show_default=False,
             help="`null` gives a knob back to the trainer.",
+            autocompletion=completion.assignments,
         ),
     ],
     reason: Reason,

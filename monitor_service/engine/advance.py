@@ -19,7 +19,7 @@ from monitor_service.engine.health.alarms import SILENCE_RULE, Health, Vitals, e
 from monitor_service.engine.orders import Kill
 from monitor_service.engine.plan import decision_acr, is_triggered
 from monitor_service.engine.settings import AcrSource, Settings
-from monitor_service.engine.smoothing import HALF_LIFE_GROUPS, Memory
+from monitor_service.engine.smoothing import HALF_LIFE_GROUPS, Memory, Trend
 from monitor_service.engine.state import Counters, Observation, RunState, StepFigures
 
 ENTROPY_HALF_LIFE_STEPS = 8
@@ -35,7 +35,7 @@ def advance(
     groups = judge(seen.rewards, reward_range=acting.reward_range, primary=seen.primary)
     acr, source = decision_acr(groups, configured.memory, acting)
     memory = configured.memory.after(groups)
-    pooled = _pooled(state, seen, groups)
+    entropy, reward = _entropy(state, seen), _reward(state, groups)
     stance = Stance(threshold=configured.threshold, arming=configured.arming)
     if groups.mean_reward is not None and groups.acr is not None:
         signal = Signal(
@@ -44,8 +44,8 @@ def advance(
             mean_reward=groups.mean_reward,
             previous_mean_reward=state.mean_reward,
             rates=memory.rates if memory.is_ready else None,
-            reward=pooled.reward,
-            entropy=pooled.entropy.mean if pooled.entropy.is_known else None,
+            reward=reward,
+            entropy=entropy.mean if entropy.is_known else None,
         )
         stance = CONTROLLERS[acting.controller].after(stance, signal, acting)
         if acting.controller != configured.controller:
@@ -66,11 +66,14 @@ def advance(
         overrides=tuple(one for one in configured.overrides if one.acts(seen.step + 1, now_s)),
     )
     advanced = replace(
-        pooled,
+        state,
         settings=settings,
         step=seen.step,
         ended=None,
         is_silent=False,
+        mean_reward=state.mean_reward if groups.acr is None else groups.mean_reward,
+        reward=reward,
+        entropy=entropy,
         health=health,
         health_failure=failure,
         unapplied=tuple(version for version in state.unapplied if not _is_applied(version, seen)),
@@ -80,22 +83,23 @@ def advance(
     return advanced, figures, events
 
 
-def _pooled(state: RunState, seen: Observation, groups: Groups) -> RunState:
-    """The state with the newest reward and entropy in it."""
+def _entropy(state: RunState, seen: Observation) -> Trend:
     entropy = seen.scalars.get("entropy", math.nan)
-    if abs(entropy) <= REWARD_LIMIT:  # Neither NaN nor too large to be squared.
-        trend = state.entropy.after(entropy, entropy**2, 1, half_life=ENTROPY_HALF_LIFE_STEPS)
-        state = replace(state, entropy=trend)
+    if not abs(entropy) <= REWARD_LIMIT:  # NaN, or too large to be squared.
+        return state.entropy
+    return state.entropy.after(entropy, entropy**2, 1, half_life=ENTROPY_HALF_LIFE_STEPS)
+
+
+def _reward(state: RunState, groups: Groups) -> Trend:
     if groups.acr is None:
-        return state
+        return state.reward
     means = groups.means[groups.outcomes != Outcome.UNSCORED]
-    reward = state.reward.after(
+    return state.reward.after(
         float(means.sum() / len(means)),
         float(np.square(means).sum() / len(means)),
         len(means),
         half_life=HALF_LIFE_GROUPS,
     )
-    return replace(state, reward=reward, mean_reward=groups.mean_reward)
 
 
 def _kill_heard(settings: Settings, seen: Observation, now_s: float) -> Kill | None:

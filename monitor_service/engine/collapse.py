@@ -192,6 +192,8 @@ def judge(
     centred = _scored_or_zero(deviations - offsets, is_scored)
     stds = np.sqrt(np.square(centred).sum(axis=0) / counts)
     collapsed = stds < collapse_std
+    # NaN as soon as one group has no scored completion; that says nothing then.
+    peak = float(np.maximum(-lowest, highest).max(initial=0.0))
 
     judged = rewards
     if primary is not None:
@@ -212,7 +214,7 @@ def judge(
         sizes=sizes,
         means=lowest + offsets,
         stds=np.where(np.isnan(lowest), np.nan, stds),
-        mean_reward=_mean(rewards if is_complete else rewards[scored]),
+        mean_reward=_mean(rewards if is_complete else rewards[scored], peak),
         num_invalid=num_invalid,
         rewards=rewards,
         judged=judged,
@@ -247,15 +249,14 @@ def _scored_or_zero(values: Matrix, is_scored: Mask | None) -> Matrix:
     return values if is_scored is None else np.where(is_scored, values, 0.0)
 
 
-def _mean(scored: Matrix) -> float | None:
+def _mean(scored: Matrix, peak: float) -> float | None:
+    """Of values that are at most `peak` in magnitude; None when there are none."""
     if not scored.size:
         return None
     # Sums of whole numbers, so of rewards that are 0 or 1, are exact in any order.
-    is_whole = (
-        np.array_equal(scored, np.rint(scored)) and np.abs(scored).max() * scored.size < _EXACT
-    )
-    total = float(scored.sum()) if is_whole else math.fsum(scored.ravel().tolist())
-    return total / scored.size
+    if peak * scored.size < _EXACT and (np.rint(scored) == scored).all():
+        return float(scored.sum()) / scored.size
+    return math.fsum(scored.ravel().tolist()) / scored.size
 
 
 def _sides(lowest: Matrix, highest: Matrix, reward_range: RewardRange | None) -> tuple[Mask, Mask]:

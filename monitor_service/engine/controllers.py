@@ -89,7 +89,7 @@ class PaperAdaptive:
         sign = (change > 0) - (change < 0)
         moved = now.threshold + settings.eta * sign * (signal.acr - now.threshold)
         bounded = min(settings.threshold_high, max(settings.threshold_low, moved))
-        return replace(_unarmed(now), threshold=bounded)
+        return Stance(threshold=bounded, arming=_unarmed(now).arming)
 
 
 class Fixed:
@@ -205,4 +205,6 @@ def _moved(arming: Arming, stage: Stage, signal: Signal, reason: str) -> Arming:
 
 def _unarmed(now: Stance) -> Stance:
     """The stance without an arming; what is locked stays locked whatever the controller."""
-    return now if now.arming.stage == "locked" else replace(now, arming=DISARMED)
+    if now.arming.stage == "locked":
+        return now
+    return Stance(threshold=now.threshold, arming=DISARMED)

@@ -6,6 +6,7 @@ from typing import Any
 
 KINDS = (
     *("created", "resumed", "ended", "result"),
+    *("described", "deleted", "restored"),
     *("settings_changed", "override_added", "override_ended", "override_expired"),
     *("killed", "rearmed", "command_given", "command_accepted", "arming"),
     "change_applied",

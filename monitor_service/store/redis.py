@@ -152,7 +152,7 @@ class RedisStore:
         """
         keys = RunKeys(after.run_id)
         state, settings = msgspec.json.encode(after.state), after.state.settings
-        fields: dict[str, bytes | str] = {"version": _tag(after), "state": state}
+        fields: dict[str, bytes | str] = {"version": version_of(after), "state": state}
         if before is None or after.about != before.about:
             fields["about"] = msgspec.json.encode(after.about)
         if after.changed and (before is None or after.changed != before.changed):
@@ -179,7 +179,7 @@ class RedisStore:
                 *(keys.series, keys.rewards, keys.changes),
             ],
             [
-                _tag(before) if before else "",
+                version_of(before) if before else "",
                 msgspec.json.encode(settings),
                 keys.settings_channel,
                 ALARMS if has_alarm else "",
@@ -240,7 +240,7 @@ class RedisStore:
         return found
 
 
-def _tag(run: StoredRun) -> str:
+def version_of(run: StoredRun) -> str:
     """What names this very state of a run: it never repeats, not even if the run is made anew."""
     return f"{run.state.settings.session}/{run.state.settings.version}"
 

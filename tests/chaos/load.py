@@ -144,8 +144,14 @@ class Load:
         goals = [(one, one.sent + each) for one in self.trainers]
         eventually(lambda: all(one.sent >= goal for one, goal in goals), "training goes on")
 
-    def store_is_killed(self) -> None:
-        """Note the time: what was acknowledged just now may be lost."""
+    def until_kill(self, each: int) -> None:
+        """Go on, for long enough that a store which keeps nothing is found out, and note the time.
+
+        What is acknowledged just before a store is killed may be lost.
+        """
+        began = time.monotonic()
+        while time.monotonic() < began + 1.5 * FSYNC_WINDOW_S:
+            self.go_on(each)
         self.kills.append(time.monotonic())
 
     def settle(self) -> None:

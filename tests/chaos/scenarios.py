@@ -71,8 +71,7 @@ def redis_killed(folder: Path, length: Length) -> Figures:
         monitor = stack.enter_context(acr_serve(folder / "m", "--redis-url", url))
         load = stack.enter_context(_load(monitor.url, folder, length))
         for _ in range(length.times):
-            load.go_on(length.each)
-            load.store_is_killed()
+            load.until_kill(length.each)
             os.kill(pid_of(url), SIGKILL)
             eventually(lambda: not answers(url), "Redis is dead")
             load.hand_in(length.each)
@@ -87,8 +86,7 @@ def valkey_killed(folder: Path, length: Length) -> Figures:
     """kill -9 of the embedded Valkey; the monitor starts it again on its file."""
     with acr_serve(folder / "m") as monitor, _load(monitor.url, folder, length) as load:
         for _ in range(length.times):
-            load.go_on(length.each)
-            load.store_is_killed()
+            load.until_kill(length.each)
             os.kill(pid_of(monitor.redis_url), SIGKILL)
             load.go_on(length.each)
         load.settle()
@@ -125,8 +123,7 @@ def disk_full(folder: Path, length: Length) -> Figures:
         load.hand_in(length.each)
         assert load.acknowledged == taken, "nothing was taken in the meantime"
         disk.free()
-        load.go_on(length.each)
-        load.store_is_killed()
+        load.until_kill(length.each)
         disk.kill_store()
         load.go_on(length.each)
         load.settle()

@@ -125,6 +125,8 @@ def examine(health: Health, vitals: Vitals) -> tuple[Health, tuple[Event, ...]]:
         if figure is None or not math.isfinite(figure):
             continue
         alarm = raised.get(rule.name)
+        if alarm is None and rule.name not in counts and not rule.is_bad(figure):
+            continue  # As nearly always: nothing is wrong, and nothing is counted.
         counts_on = rule.is_bad(figure) if alarm is None else rule.is_good(figure)
         count, since = counts.pop(rule.name, (0, vitals.step))
         count = count + 1 if counts_on else max(0, count - rule.leak)

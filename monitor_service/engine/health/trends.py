@@ -78,13 +78,17 @@ def kept(value: float, spec: str = ".4g") -> float:
     >>> kept(0.123456), kept(4e300)
     (0.1235, 1e+30)
     """
-    return float(format(max(-LIMIT, min(LIMIT, value)), spec))
+    return float(format(value if -LIMIT < value < LIMIT else _limited(value), spec))
 
 
 def measured(value: float | None) -> float | None:
     """The value if it is a number, within `LIMIT`; else None."""
-    if value is None or not math.isfinite(value):
-        return None
+    if value is None or -LIMIT < value < LIMIT:
+        return value
+    return _limited(value) if math.isfinite(value) else None
+
+
+def _limited(value: float) -> float:
     return max(-LIMIT, min(LIMIT, value))
 
 

@@ -1,0 +1,194 @@
+"""One connection: how much a peer may send, and how long it may take, before there is a request.
+
+uvicorn's protocol waits for ever for the rest of a head, keeps any amount of it, and queues any
+number of requests that arrive at once; and it keeps a reply for a reader that does not read.
+"""
+
+import asyncio
+from collections import Counter
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import httptools
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from monitor_service.api.errors import PROBLEM
+from monitor_service.resources import Problem
+
+MAX_HEAD_BYTES = 65_536
+"""Request line and headers."""
+MAX_PIPELINED = 16
+"""Requests that may wait for the answer to the one before."""
+LINGER_S = 5.0
+"""What still comes of a body that was answered already is read for so long, so that the answer is
+not lost in a reset."""
+STALLED_S = 30.0
+LEAST_READ_BYTES = 65_536
+"""Who reads less of a reply than this in `STALLED_S`, though there is more, is cut off."""
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, with limits; `with_limits` makes the class that a server uses."""
+
+    receive_s: ClassVar[float]
+    max_connections: ClassVar[int]
+    by_address: ClassVar[Counter[str]]
+
+    _is_in_head = False
+    _head_bytes = 0
+    _deadline: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
+    _address = ""
+    _refused_with: HTTPStatus = HTTPStatus.BAD_REQUEST
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # noqa: D102
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self.by_address[self._address] += 1
+        if (
+            len(self.connections) > self.max_connections
+            or self.by_address[self._address] > self.max_connections // 2
+        ):
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+            return
+        self._expire_in(self.receive_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
+        self.by_address[self._address] -= 1
+        if not self.by_address[self._address]:
+            del self.by_address[self._address]
+        self._expire_in(None)
+        if self._stall:
+            self._stall.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:  # noqa: D102
+        self._unset_keepalive_if_required()
+        if self.transport.is_closing():
+            return
+        was_in_head = self._is_in_head
+        if self._deadline is None and self._is_idle():
+            self._expire_in(self.receive_s)
+        try:
+            self.parser.feed_data(data)
+            if was_in_head and self._is_in_head:
+                # A header is told when it is whole; this is what there is of one.
+                self._grow_head(len(data))
+        except _TooMuch as refusal:
+            self._refuse(refusal.status, str(refusal))
+        except httptools.HttpParserUpgrade:
+            pass  # Nothing here is spoken but HTTP/1.1: the request is answered as it is.
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            status = cause.status if isinstance(cause, _TooMuch) else HTTPStatus.BAD_REQUEST
+            self._refuse(status, str(cause if isinstance(cause, _TooMuch) else error))
+
+    def on_message_begin(self) -> None:  # noqa: D102
+        self._is_in_head, self._head_bytes = True, 0
+        self._expire_in(self.receive_s)
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:  # noqa: D102
+        self._grow_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
+        self._grow_head(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:  # noqa: D102
+        self._is_in_head = False
+        self._expire_in(None)
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise _TooMuch(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once")
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:  # noqa: D102
+        if self.cycle.response_complete:
+            self.cycle.more_body = False
+            self._expire_in(self.receive_s)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:  # noqa: D102
+        super().on_response_complete()
+        if self.cycle.more_body and not self._is_in_head and not self.pipeline:
+            self._expire_in(LINGER_S)
+
+    def pause_writing(self) -> None:  # noqa: D102
+        super().pause_writing()
+        self._watch_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:  # noqa: D102
+        super().resume_writing()
+        if self._stall:
+            self._stall.cancel()
+            self._stall = None
+
+    def _watch_reader(self, left_bytes: int) -> None:
+        self._stall = self.loop.call_later(STALLED_S, self._check_reader, left_bytes)
+
+    def _check_reader(self, before_bytes: int) -> None:
+        left_bytes = self.transport.get_write_buffer_size()
+        if before_bytes - left_bytes < LEAST_READ_BYTES:
+            self.transport.abort()
+        else:
+            self._watch_reader(left_bytes)
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
+
+    def _grow_head(self, num_bytes: int) -> None:
+        self._head_bytes += num_bytes
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise _TooMuch(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"request line and headers: more than the {MAX_HEAD_BYTES} bytes allowed",
+            )
+
+    def _expire_in(self, duration_s: float | None) -> None:
+        """Set the time by which something has to have happened; None: for no time."""
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = None
+        if duration_s is not None:
+            self._deadline = self.loop.call_later(duration_s, self._expire)
+
+    def _expire(self) -> None:
+        if self._is_in_head and (self.cycle is None or self.cycle.response_complete):
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Answer what is no request, unless another answer is under way, and hang up."""
+        if self.cycle is None or self.cycle.response_complete:
+            body = msgspec.json.encode(
+                Problem(type="about:blank", title=status.phrase, status=status, detail=detail)
+            )
+            head = (
+                f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {PROBLEM}\r\n"
+                f"content-length: {len(body)}\r\nx-content-type-options: nosniff\r\n"
+                "connection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+class _TooMuch(Exception):
+    """More than a limit allows, with the status that says so."""
+
+    def __init__(self, status: HTTPStatus, detail: str) -> None:
+        self.status = status
+        super().__init__(detail)
+
+
+def with_limits(*, receive_s: float, max_connections: int) -> type[asyncio.Protocol]:
+    """The protocol of a server, whose connections are counted together.
+
+    Args:
+        receive_s: longest time for a head to arrive.
+        max_connections: of all peers; half of them of one address.
+    """
+    limits: dict[str, Any] = {"receive_s": receive_s, "max_connections": max_connections}
+    return type("Connection", (Connection,), {**limits, "by_address": Counter()})
