@@ -8,12 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from monitor_service.errors import InvalidInput
-from monitor_service.retention import DEFAULT, VARIABLES, Retention
+from monitor_service.live.watcher import DEFAULT_MAX_STREAMS
+from monitor_service.retention import DEFAULT, DEFAULT_MAX_RUNS, VARIABLES, Retention
 from monitor_service.urls import REDIS_SCHEMES, checked
 from monitor_service.wire import DEFAULT_PORT
 
 DEFAULT_MAX_BODY_BYTES = 33_554_432
-DEFAULT_MAX_RUNS = 10_000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LEAST: Mapping[str, float] = MappingProxyType(
     {
@@ -61,7 +61,7 @@ class ServiceConfig:
     """Requests under way, streams aside; half of them of one caller."""
     max_connections: int = 4096
     """Open connections; half of them of one address."""
-    max_streams: int = 1000
+    max_streams: int = DEFAULT_MAX_STREAMS
     """Streams of events that are open at a time."""
     max_runs: int = DEFAULT_MAX_RUNS
     """Runs there may be, approximately."""
@@ -148,7 +148,7 @@ def _list(text: str) -> tuple[str, ...]:
 
 def _is_network(text: str) -> bool:
     try:
-        ip_network(text, strict=False)
+        ip_network(text)
     except ValueError:
         return False
     return True

@@ -12,10 +12,12 @@ AcrError
 ├── HostNotServed         asked under a name that this monitor does not go by
 ├── TooManyRequests       more in a short time than a limit allows
 ├── Overloaded            more at once than a limit allows
+│   └── TooManyStreams    as many watch as may
 ├── RunNotFound           no run has this id
 ├── StepNotKept           of this step, what was asked for was never reported or has been dropped
 ├── RunDeleted            the run was deleted, and can be restored
 ├── Conflict              valid, but contradicts what is recorded
+│   ├── RunConflict       a run of this id exists, and is another
 │   ├── StepConflict      the step is recorded with other content
 │   ├── AttemptConflict   the report belongs to an attempt that is no longer the newest
 │   ├── RunNotDeleted     only a deleted run can be purged
@@ -52,6 +54,13 @@ class InvalidInput(AcrError, ValueError):
         self.value = _shorten(value)
         self.allowed = allowed
         super().__init__(f"{self.field}: {allowed}; got {self.value}")
+
+    def within(self, place: str) -> "InvalidInput":
+        """The same mistake, in this place of something larger."""
+        found = type(self)(f"{place}, {self.field}", None, self.allowed)
+        found.value = self.value
+        found.args = (f"{found.field}: {found.allowed}; got {found.value}",)
+        return found
 
 
 class UnreadableInput(InvalidInput):
@@ -106,6 +115,10 @@ class Overloaded(AcrError):
     """More requests are under way than may be."""
 
 
+class TooManyStreams(Overloaded):
+    """As many clients watch as may; come again later, or ask another replica."""
+
+
 class RunNotFound(AcrError):
     """No run has this id; it has to be created first."""
 
@@ -139,6 +152,10 @@ class RunDeleted(AcrError):
 
 class Conflict(AcrError):
     """Valid in itself, but in contradiction to what is recorded."""
+
+
+class RunConflict(Conflict):
+    """A run of this id exists, and it is not the one that was to be taken in."""
 
 
 class StepConflict(Conflict):

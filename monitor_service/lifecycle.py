@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from monitor_service.control import MAX_TRIES, actor_of, checked_order
+from monitor_service.control import MAX_TRIES, checked_order
 from monitor_service.engine.events import Event
 from monitor_service.errors import Contention, InvalidInput, RunNotDeleted
 from monitor_service.resources import Deletion, Description, Order, Origin, Run
@@ -96,9 +96,7 @@ class Lifecycle:
                 return
         raise Contention(f"run {run_id!r} is being changed by too many writers")
 
-    async def _rewritten(
-        self, run_id: str, kind: str, rewriting: Rewriting, order: Order
-    ) -> Run:
+    async def _rewritten(self, run_id: str, kind: str, rewriting: Rewriting, order: Order) -> Run:
         """The run with this done to it, as one transition: a report under way loses, or waits."""
         actor, reason = checked_order(order, self._origin)
         for _ in range(MAX_TRIES):
@@ -109,9 +107,7 @@ class Lifecycle:
                 return view(stored, now_s)
             settings = stored.state.settings
             settings = replace(settings, version=settings.version + 1)
-            after = replace(
-                stored, about=about, state=replace(stored.state, settings=settings)
-            )
+            after = replace(stored, about=about, state=replace(stored.state, settings=settings))
             event = Event(
                 kind=kind,
                 step=stored.state.step,
@@ -131,9 +127,7 @@ class Lifecycle:
 
 def _difference(before: About, after: About) -> Mapping[str, Any]:
     """What became other, where there is something to tell: `old` and `new`."""
-    names = [
-        name for name in ("tags", "notes") if getattr(before, name) != getattr(after, name)
-    ]
+    names = [name for name in ("tags", "notes") if getattr(before, name) != getattr(after, name)]
     return {
         "old": {name: getattr(before, name) for name in names},
         "new": {name: getattr(after, name) for name in names},

@@ -1,11 +1,14 @@
 """The monitor: engine and store, nothing else. No HTTP, no environment, no clock of its own."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import msgspec
 
 from monitor_service.control import MAX_TRIES, Control
+from monitor_service.defaults import StartingPoint
 from monitor_service.engine.changes import resumed
 from monitor_service.engine.events import Event
 from monitor_service.engine.forecast import FinishedRun, forecast
@@ -13,10 +16,15 @@ from monitor_service.engine.health.alarms import told
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
-from monitor_service.errors import Contention
+from monitor_service.errors import Contention, TooManyRuns
 from monitor_service.history import History
+from monitor_service.lifecycle import Lifecycle
+from monitor_service.listing import Wanted, listed, reporting, standings
+from monitor_service.live.hub import Live
+from monitor_service.live.watcher import DEFAULT_MAX_STREAMS
 from monitor_service.recorder import Recorder, wrong_attempt
 from monitor_service.resources import (
+    Defaults,
     Diagnosis,
     EndOfRun,
     EventPage,
@@ -28,18 +36,28 @@ from monitor_service.resources import (
     RunList,
     SettingsView,
 )
-from monitor_service.retention import DEFAULT, Retention
+from monitor_service.retention import DEFAULT, DEFAULT_MAX_RUNS, Retention
 from monitor_service.store.events import EventLog
 from monitor_service.store.redis import About, RedisStore, StoredRun
-from monitor_service.views import silent_verdict, stored_run, view
-from monitor_service.wire import CreateRun, check_run_id
+from monitor_service.store.roster import Roster, Standing
+from monitor_service.store.sweep import Sweep
+from monitor_service.transfer import Transfer
+from monitor_service.views import alive, any_run, silent_verdict, stored_run, view
+from monitor_service.wire import CreateRun, check_run_id, check_tags
+
+log = logging.getLogger(__name__)
 
 
 class Monitor:
     """Every operation on runs. All of them raise StoreUnavailable when Redis does not answer."""
 
     def __init__(
-        self, store: RedisStore, clock: Callable[[], float], retention: Retention = DEFAULT
+        self,
+        store: RedisStore,
+        clock: Callable[[], float],
+        retention: Retention = DEFAULT,
+        max_runs: int = DEFAULT_MAX_RUNS,
+        max_streams: int = DEFAULT_MAX_STREAMS,
     ) -> None:
         """`clock` tells Unix time in seconds."""
         self._store = store
@@ -49,8 +67,21 @@ class Monitor:
         """What trainers report."""
         self.control = Control(store, clock)
         """What people order."""
+        self.live = Live(store, clock, max_streams)
+        """What happens, while it happens."""
+        self.lifecycle = Lifecycle(store, clock)
+        """What becomes of runs as a whole."""
+        self.defaults = StartingPoint(store, clock)
+        """What new runs start with."""
+        self.roster = Roster(store.url)
+        """All runs at a glance."""
+        self._sweep = Sweep(self.roster, store.url, retention)
+        self._max_runs = max_runs
+        self._idle_s = retention.metrics_idle_s
         self.history = History(store, retention)
         """What was reported."""
+        self.transfer = Transfer(store, clock)
+        """Runs as files."""
 
     async def ping(self) -> None:
         """Whether the store answers."""
@@ -63,13 +94,18 @@ class Monitor:
         attempt, unless nothing was reported yet.
         """
         check_run_id(wanted.id)
-        fresh = from_profile(wanted.profile, wanted.settings)
+        check_tags(wanted.tags)
+        from_profile(wanted.profile or Defaults().profile, wanted.settings)
         for _ in range(MAX_TRIES):
             now = self._clock()
             stored = await self._store.load(wanted.id)
+            if stored is not None:
+                alive(stored)
             if stored is None:
-                after = _started(wanted, fresh, now)
-                events = [_event("created", after.state, f"profile {wanted.profile}")]
+                await self._check_room()
+                settings = await self.defaults.settings_of(wanted)
+                after = _started(wanted, settings, now)
+                events = [_event("created", after.state, f"profile {settings.profile}")]
                 await self._store.announce(wanted.id, now)
             elif wanted.start_id and wanted.start_id in stored.state.start_ids:
                 # The same start again, its first answer lost: it keeps its attempt, even replaced.
@@ -91,6 +127,8 @@ class Monitor:
                 )
                 events = [_resumption(stored.state, after.state)]
             if await self._store.commit(stored, after, at_s=now, events=events) == "written":
+                if stored is None:  # A purge may have taken the name off the list meanwhile.
+                    await self._store.announce(wanted.id, now)
                 return self._view(after), stored is None
         raise Contention(f"run {wanted.id!r} is being changed by too many writers")
 
@@ -120,10 +158,13 @@ class Monitor:
 
     async def tell_silence(self) -> None:
         """Raise the alarm for every run whose reports have stopped, once; no report will."""
-        for stored in await self._store.load_all():
-            now_s = self._clock()
-            found = silent_verdict(stored, now_s)
-            if found is None or stored.state.is_silent:
+        now_s = self._clock()
+        for entry in await self.roster.entries():
+            if entry.is_silent or not entry.silence(now_s):
+                continue
+            stored = await self._store.load(entry.run_id)
+            found = silent_verdict(stored, now_s) if stored else None
+            if stored is None or found is None or stored.state.is_silent:
                 continue
             settings = stored.state.settings
             settings = replace(settings, version=settings.version + 1)
@@ -135,6 +176,16 @@ class Monitor:
                 at_s=now_s,
                 events=[told("alarm_raised", found)],
             )
+
+    async def sweep(self) -> None:
+        """Drop what nothing keeps any longer and no report drops."""
+        if dropped := await self._sweep.all():
+            log.info("dropped %d old fields of runs' steps", dropped)
+
+    def close(self) -> None:
+        """Close what the monitor itself has opened; the store is its owner's."""
+        self.roster.close()
+        self._sweep.close()
 
     async def diagnosis(self, run_id: str) -> Diagnosis:
         """How the run is doing, and what became of every parameter that was asked for."""
@@ -156,7 +207,7 @@ class Monitor:
             FinishedRun(
                 acr_100=result.acr_100, accuracy=result.accuracy, benchmark=result.benchmark
             )
-            for result in await self._store.results()
+            for result in await self.roster.results()
             if result.acr_100 is not None and result.run_id != run_id
         ]
         benchmark = own.benchmark if own else None
@@ -186,13 +237,35 @@ class Monitor:
                 return result
         raise Contention(f"run {run_id!r} is being changed by too many writers")
 
-    async def run(self, run_id: str) -> Run:
-        """One run as it stands."""
-        return self._view(await self._stored(run_id))
+    async def run(self, run_id: str, *, is_deleted: bool = False) -> Run:
+        """One run as it stands; `is_deleted`: even if it was deleted."""
+        stored = await any_run(self._store, run_id)
+        return self._view(stored if is_deleted else alive(stored))
 
-    async def runs(self) -> RunList:
-        """All runs, newest first."""
-        return RunList(runs=[self._view(stored) for stored in await self._store.load_all()])
+    async def runs(self, wanted: Wanted) -> RunList:
+        """A page of runs, newest first."""
+        entries = await self.roster.entries()
+        page = await asyncio.to_thread(listed, entries, wanted, self._clock())
+        runs = await self.roster.load(page.run_ids, self._view)
+        return RunList(runs=runs, total=page.total, next_after=page.next_after)
+
+    async def reporting(self) -> tuple[list[Run], dict[Standing, int]]:
+        """The runs that `/metrics` shows, and how all there are stand."""
+        entries, now_s = await self.roster.entries(), self._clock()
+
+        def chosen() -> tuple[list[str], dict[Standing, int]]:
+            shown = reporting(entries, idle_s=self._idle_s, now_s=now_s)
+            return shown, standings(entries, now_s)
+
+        run_ids, counts = await asyncio.to_thread(chosen)
+        return await self.roster.load(run_ids, self._view), counts
+
+    async def _check_room(self) -> None:
+        if await self._store.num_runs() >= self._max_runs:
+            raise TooManyRuns(
+                f"there are {self._max_runs} runs, as many as this monitor keeps: delete and purge "
+                "some that nobody needs, or have ACR_MAX_RUNS raised"
+            )
 
     async def settings(self, run_id: str) -> SettingsView:
         """The settings in force."""

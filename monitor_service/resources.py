@@ -142,6 +142,7 @@ class DefaultsChange(Struct, frozen=True, kw_only=True):
     reason: str
     old: dict[str, Any]
     new: dict[str, Any]
+    origin: Origin
 
 
 class DefaultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -398,6 +399,21 @@ class AlertsView(Struct, frozen=True, kw_only=True):
     sinks: list[SinkView]
     is_delivering: bool
     """Whether a replica of the monitor is at work on it."""
+
+
+class Glance(Struct, frozen=True, kw_only=True):
+    """A run after a transition, as a list of runs shows it."""
+
+    run_id: str
+    step: int
+    attempt: int
+    ended: str | None
+    """How the newest attempt ended, when its trainer said so."""
+    acr: float | None
+    """Of the newest step; None when nothing of it was scored."""
+    verdict: str | None
+    """The rule of the most severe verdict; None: nothing found."""
+    severity: Severity | None
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):

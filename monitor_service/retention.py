@@ -20,6 +20,8 @@ VARIABLES = {
 }
 """Field of `Retention` -> the environment variable that sets it."""
 
+DEFAULT_MAX_RUNS = 10_000
+"""Runs there may be, deleted ones that are not purged included."""
 MIN_RECORDS_STEPS = 1000
 """A trainer that was cut off repeats what it spooled: that much has to be recognised."""
 MAX_STEPS = 2**53
@@ -85,6 +87,10 @@ class Retention:
     def keeps_state(self, step: int, newest: int) -> bool:
         """The same of the state after `step`; the state a run started from is kept besides."""
         return step > newest - self.states_steps or step % self.states_every == 0
+
+    def most_states(self, newest: int) -> int:
+        """How many states there can be, with the one the run started from."""
+        return self.states_steps + newest // self.states_every + 1
 
     def leaving(self, before: RunState, step: int) -> Leaving:
         """What goes when `step` is recorded in a run that stands at `before`.

@@ -86,6 +86,11 @@ def row(record: StepRecord) -> bytes:
     return _ROW.pack(*[_NAN if value is None else value for value in values])
 
 
+def row_of(figures: Mapping[str, float]) -> bytes:
+    """The same from figures by their names; those that are missing are absent."""
+    return _ROW.pack(*[figures.get(name, _NAN) for name in COLUMNS])
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Steps in order, each once.

@@ -8,13 +8,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from monitor_service.api.app import create_app
 from monitor_service.api.connection import with_limits
@@ -30,6 +31,7 @@ KEEP_ALIVE_S = 75
 """Trainers report every few seconds to minutes; reconnecting each time would be waste."""
 SHUTDOWN_S = 10
 WATCH_EVERY_S = 30
+SWEEP_EVERY_S = 3600
 OTHER_FILES = 256
 """Open files beside connections."""
 
@@ -99,30 +101,41 @@ async def _serve(
             raise StartupError(f"{without_password(endpoint.redis_url)}: {error}") from error
         if not (tokens.is_needed or config.is_local or config.insecure):
             raise StartupError(_how_to_let_others_in(config))
-        monitor = Monitor(store, time.time, config.retention)
+        monitor = Monitor(store, time.time, config.retention, config.max_runs, config.max_streams)
         app = create_app(monitor, max_body_bytes=config.max_body_bytes)
-        server = http_server(Door(app, tokens, config), config)
+        server = http_server(Door(app, tokens, config), config, monitor.live.close)
         if config.redis_url is None:
             _publish(config.data_dir / "monitor.json", endpoint)
         on_ready(endpoint)
-        watch = asyncio.create_task(_watch_for_silence(monitor))
+        watch = asyncio.create_task(_every(WATCH_EVERY_S, monitor.tell_silence, "look for silence"))
+        sweep = asyncio.create_task(_every(SWEEP_EVERY_S, monitor.sweep, "sweep old steps"))
         follow = asyncio.create_task(tokens.follow())
         await server.serve(sockets=[listener])
         watch.cancel()
+        sweep.cancel()
         follow.cancel()
+        monitor.close()
     finally:
         await store.close()
 
 
-def http_server(app: ASGIApp, config: ServiceConfig) -> uvicorn.Server:
+def http_server(
+    app: ASGIApp, config: ServiceConfig, end_streams: Callable[[], None]
+) -> uvicorn.Server:
     """The server of an app, with the limits and the certificate of a configuration.
+
+    Args:
+        app: what answers.
+        config: how.
+        end_streams: has the app end, when the server stops, what ends by no other means.
 
     Raises:
         StartupError: a certificate, or a key, that cannot be used.
     """
     limits = with_limits(receive_s=config.receive_s, max_connections=config.max_connections)
-    secret = config.tls_key_password_file
+    file = config.tls_key_password_file
     try:
+        password = None if file is None else file.read_text().rstrip("\n")
         http = uvicorn.Config(
             app,
             http=limits,
@@ -136,12 +149,25 @@ def http_server(app: ASGIApp, config: ServiceConfig) -> uvicorn.Server:
             timeout_graceful_shutdown=SHUTDOWN_S,
             ssl_certfile=config.tls_cert,
             ssl_keyfile=config.tls_key,
-            ssl_keyfile_password=secret and secret.read_text().rstrip("\n"),
+            ssl_keyfile_password=password,
         )
         http.load()
     except (OSError, ValueError) as error:  # Those of ssl are OSErrors.
         raise StartupError(f"TLS: {config.tls_cert}: {error}") from error
-    return uvicorn.Server(http)
+    return _HttpServer(http, end_streams)
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn's, which waits for the end of every reply before it stops."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, streams first."""
+        self._end_streams()
+        await super().shutdown(sockets)
 
 
 def _how_to_let_others_in(config: ServiceConfig) -> str:
@@ -166,14 +192,14 @@ def _allow_connections(wanted: int) -> None:
             log.warning("only %d files may be open: not enough for max_connections", limit)
 
 
-async def _watch_for_silence(monitor: Monitor) -> None:
-    """A run that stopped reporting cannot say so itself."""
+async def _every(period_s: float, act: Callable[[], Awaitable[None]], what: str) -> None:
+    """Do something again and again, such as telling what a silent run cannot tell itself."""
     while True:
-        await asyncio.sleep(WATCH_EVERY_S)
+        await asyncio.sleep(period_s)
         try:
-            await monitor.tell_silence()
+            await act()
         except AcrError as error:
-            log.warning("runs could not be watched for silence: %s", error)
+            log.warning("could not %s: %s", what, error)
 
 
 def _url(listener: socket.socket, config: ServiceConfig) -> str:

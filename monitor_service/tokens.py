@@ -22,6 +22,8 @@ Scope = Literal["read", "report", "control"]
 SCOPES: tuple[Scope, ...] = ("read", "report", "control")
 """Look; deliver what a trainer delivers; change, delete and order, which implies to look."""
 EVERY_RUN = "*"
+CALLER = "acr.caller"
+"""Where a request's ASGI scope has its `Caller`."""
 
 _TEXT = re.compile(rb"(?i:bearer) +acr_([0-9a-f]{8})_([A-Za-z0-9_-]{16,128})")
 _RUNS = re.compile(r"[A-Za-z0-9._*?\[\]!-]{1,128}")

@@ -202,7 +202,8 @@ class CreateRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new run, or the announcement that a known one starts again."""
 
     id: RunId
-    profile: str = "paper"
+    profile: str | None = None
+    """None: that of the monitor's defaults."""
     settings: dict[str, Any] = {}
     """Changes on top of the profile; any tunable field."""
     config: dict[Name, str | int | float | bool | None] = {}
@@ -397,7 +398,8 @@ def _unpacked(rewards: list[list[float | None]] | Packed, field: str) -> Matrix:
         if len(rewards.data) != expected:
             raise InvalidInput(f"{field}.data", len(rewards.data), f"must have {expected} bytes")
         values = np.frombuffer(rewards.data, dtype=rewards.dtype)
-        return values.astype(np.float64).reshape(num_groups, width)
+        with np.errstate(invalid="ignore"):  # A signalling NaN becomes a quiet one.
+            return values.astype(np.float64).reshape(num_groups, width)
     if not rewards:
         raise InvalidInput(field, rewards, "must have at least one group")
     width = max(map(len, rewards))

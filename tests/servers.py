@@ -21,8 +21,9 @@ import uvicorn
 
 from monitor_service.api.app import create_app
 from monitor_service.config import DEFAULT_MAX_BODY_BYTES, ServiceConfig
+from monitor_service.live.watcher import DEFAULT_MAX_STREAMS
 from monitor_service.monitor import Monitor
-from monitor_service.server import Endpoint, listen
+from monitor_service.server import Endpoint, http_server, listen
 from monitor_service.store.embedded import EmbeddedValkey
 from monitor_service.store.redis import RedisStore
 
@@ -112,18 +113,25 @@ def everything(url: str) -> dict[bytes, object]:
 
 
 @contextmanager
-def api_server(redis_url: str, *, max_body_bytes: int = DEFAULT_MAX_BODY_BYTES) -> Iterator[str]:
+def api_server(
+    redis_url: str,
+    *,
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+    max_streams: int = DEFAULT_MAX_STREAMS,
+) -> Iterator[str]:
     """Base URL of the HTTP application, under uvicorn in a thread of this process."""
     listener = listen(ServiceConfig(port=0))
     servers: list[uvicorn.Server] = []
 
     async def run() -> None:
         store = RedisStore(redis_url)
-        app = create_app(Monitor(store, time.time), max_body_bytes=max_body_bytes)
-        servers.append(uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)))
+        monitor = Monitor(store, time.time, max_streams=max_streams)
+        app = create_app(monitor, max_body_bytes=max_body_bytes)
+        servers.append(http_server(app, ServiceConfig(), monitor.live.close))
         try:
             await servers[0].serve(sockets=[listener])
         finally:
+            monitor.close()
             await store.close()
 
     thread = threading.Thread(target=asyncio.run, args=(run(),), name="api-server")

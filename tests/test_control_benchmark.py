@@ -12,7 +12,7 @@ from benchmarks.control.__main__ import main, tasks, trials
 from benchmarks.control.chance import activating, enters
 from benchmarks.control.claims import judged
 from benchmarks.control.laws import FIXED, GUARDED, OBSERVE, PAPER, SHIPPED
-from benchmarks.control.plots import DARK, GROUND, INK, draw
+from benchmarks.control.plots import draw
 from benchmarks.control.scenarios import (
     FLAT_MID,
     HARD,
@@ -28,6 +28,7 @@ from benchmarks.control.scenarios import (
 )
 from benchmarks.control.simulate import Injected, Path, Task, Trial, simulate
 from benchmarks.control.summary import ENTRY, summarised
+from benchmarks.svg import DARK, GROUND, INK
 from monitor_service.engine.advance import advance
 from monitor_service.engine.collapse import Outcome, RewardRange, judge
 from monitor_service.engine.profiles import from_profile

@@ -30,7 +30,13 @@ from monitor_service.engine.settings import Settings
 from monitor_service.errors import InvalidInput
 from monitor_service.resources import Ack, EndOfRun, Run
 from monitor_service.urls import HTTP_SCHEMES, checked
-from monitor_service.wire import ATTEMPT_CONFLICT, CreateRun, StepReport, check_run_id
+from monitor_service.wire import (
+    ATTEMPT_CONFLICT,
+    RUN_DELETED,
+    CreateRun,
+    StepReport,
+    check_run_id,
+)
 from trainer.backlog import Backlog, kept_by
 from trainer.holding import Holding
 from trainer.link import (
@@ -42,7 +48,7 @@ from trainer.link import (
 )
 from trainer.listener import FIRST_RETRY_S, LAST_RETRY_S, connection, listen
 from trainer.spool import DEFAULT_SPOOL_BYTES, check_spool_bytes
-from trainer.transport import Quiet, Refused, post
+from trainer.transport import Quiet, Refused, auth_for, post
 
 QUEUE_REPORTS = 512
 BATCH_REPORTS = 32
@@ -65,6 +71,7 @@ class MonitorClient:
         profile: str = "paper",
         settings: Mapping[str, Any] | None = None,
         redis_url: str | None = None,
+        token: str | None = None,
         when_unreachable: WhenUnreachable = "grpo",
         config: Mapping[str, Any] | None = None,
         run_id_is_made_up: bool = False,
@@ -79,6 +86,7 @@ class MonitorClient:
             profile: bundle of settings the run starts from, when it is new.
             settings: changes on top of the profile.
             redis_url: where settings are published; None takes them from the replies.
+            token: what the monitor lets this run report with; None takes that of `ACR_TOKEN`.
             when_unreachable: what to do until a monitor answers: grpo (no intervention), hold
                 (the initial settings), or fail (`start` raises MonitorUnreachable).
             config: what the trainer runs with, for people to read.
@@ -87,7 +95,7 @@ class MonitorClient:
             spool_max_bytes: bound of the files there, in [1 MiB, 1 TiB].
 
         Raises:
-            InvalidInput: a bad run id, profile, setting, URL or bound.
+            InvalidInput: a bad run id, profile, setting, URL, token or bound.
         """
         self.run_id = check_run_id(run_id)
         self._initial = from_profile(profile, settings or {})
@@ -102,7 +110,7 @@ class MonitorClient:
         parsed = httpx.URL(url)
         self._url = parsed.copy_with(userinfo=b"")
         self._quiet = Quiet(self._url)
-        self._auth = (parsed.username, parsed.password) if parsed.userinfo else None
+        self._auth = auth_for(parsed, token)
         self._redis = None if redis_url is None else connection(redis_url)
         self._run_id_is_made_up = run_id_is_made_up
         self._spool_dir = None if spool_dir is None else Path(spool_dir).absolute()
@@ -117,9 +125,7 @@ class MonitorClient:
         )
         self._after_step = self._newest_step = 0
         self._attempt = 1
-        self._is_known = False
-        self._is_connected = False
-        self._is_superseded = False
+        self._is_known = self._is_connected = self._is_superseded = False
         self._how_it_ended = ""
         self._failure: Exception | None = None
         self._num_failures = 0
@@ -297,7 +303,7 @@ class MonitorClient:
                     most, retry_s = BATCH_REPORTS, FIRST_RETRY_S
                     continue
                 except Refused as error:
-                    if self._is_known and error.status != 404:
+                    if self._is_known and error.status != 404 and error.kind != RUN_DELETED:
                         most = self._on_refusal(error, batch)
                         continue
                     # The run itself is unknown, or not wanted: nothing of the reports is to blame.

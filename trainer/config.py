@@ -133,6 +133,13 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
         default=None,
         metadata=_help("Redis to receive settings from; None takes them from HTTP replies."),
     )
+    monitor_token: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_help(
+            "Token to report to the monitor with (default: that of ACR_TOKEN, where it is safer)."
+        ),
+    )
     monitor_unreachable: WhenUnreachable = field(
         default="grpo",
         metadata=_help(
@@ -185,6 +192,10 @@ class GRPOConfig(trl.GRPOConfig):  # type: ignore[misc]
             raise ValueError(
                 f"settings_wait_s: must be in [0, 60] seconds; got {self.settings_wait_s}"
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled, as into the `training_args.bin` of every checkpoint: no token."""
+        return {**self.__dict__, "monitor_token": None}
 
     def _check_numbers(self) -> None:
         if not 0 <= self.overlong_fraction <= 1:

@@ -20,6 +20,7 @@ def link_for(args: GRPOConfig) -> MonitorLink:
         profile=args.initial_profile,
         settings=args.initial_changes(),
         redis_url=args.monitor_redis_url,
+        token=args.monitor_token,
         when_unreachable=args.monitor_unreachable,
         config={
             "num_generations": args.num_generations,

@@ -1,17 +1,19 @@
 """One request to the monitor, and what its refusals mean."""
 
 import logging
+import os
 from contextlib import suppress
 from typing import Any
 
 import httpx
 import msgspec
 
+from monitor_service.client.http import Bearer
 from monitor_service.resources import Problem, StepResult
 from monitor_service.wire import MSGPACK
 
 NOT_ABOUT_THE_BODY = frozenset({401, 403, 407, 408, 425, 429})
-"""Statuses of proxies and limits: the report is fine, and is sent again."""
+"""Statuses of doors, proxies and limits: the report is fine, and is sent again."""
 
 
 class Refused(Exception):
@@ -44,6 +46,17 @@ class Quiet(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this is not about our requests."""
         return self._url not in record.getMessage()
+
+
+def auth_for(url: httpx.URL, token: str | None = None) -> httpx.Auth | None:
+    """How to say who we are: by token, that of `ACR_TOKEN` if need be, or as the address has it.
+
+    Raises:
+        InvalidInput: what can be no token; it is not shown.
+    """
+    if found := token or os.environ.get("ACR_TOKEN", "").strip():
+        return Bearer(found)
+    return httpx.BasicAuth(url.username, url.password) if url.userinfo else None
 
 
 def post(http: httpx.Client, path: str, content: Any) -> bytes:

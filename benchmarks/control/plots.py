@@ -1,11 +1,5 @@
-"""The figures as SVG, one file for light and for dark pages.
+"""The figures of the simulation, drawn."""
 
-Lines and texts are drawn in the light colours; a style sheet inside the file exchanges them, and
-the ground with them, where the reader prefers dark.
-"""
-
-import io
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,46 +21,13 @@ from benchmarks.control.scenarios import (
     truth,
 )
 from benchmarks.control.summary import ENTRY, Cell
+from benchmarks.svg import INK, LINES, STYLE, svg
 from monitor_service.engine.collapse import Matrix
 
 SHOWN = (IMPROVING, FLAT_MID, SATURATING, HARD, REGRESSING)
 BLOCK = 10
 """Steps that share a point."""
-
-GROUND, INK, GRID = "#ffffff", "#24292f", "#d8dee4"
-LINES = ("#bc4c00", "#8250df", "#1a7f37", "#0550ae")
-"""For the sizes of a step, small to large."""
 DASHES: tuple[Any, ...] = ((0, (1, 1)), (0, (4, 1.5)), (0, (7, 1.5, 1, 1.5)), "solid")
-DARK = {
-    GROUND: "#0d1117",
-    INK: "#e6edf3",
-    GRID: "#30363d",
-    LINES[0]: "#ffa657",
-    LINES[1]: "#d2a8ff",
-    LINES[2]: "#56d364",
-    LINES[3]: "#79c0ff",
-}
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "control",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.facecolor": "none",
-    "figure.facecolor": GROUND,
-    "grid.color": GRID,
-    "axes.grid": True,
-    "grid.linewidth": 0.6,
-}
 
 
 def draw(cells: Sequence[Cell], folder: Path) -> list[Path]:
@@ -76,7 +37,7 @@ def draw(cells: Sequence[Cell], folder: Path) -> list[Path]:
     with mpl.rc_context(STYLE):
         for name, figure in (("injecting", _injecting(cells)), ("threshold", _threshold(cells))):
             files.append(folder / f"control-{name}.svg")
-            files[-1].write_text(_svg(figure))
+            files[-1].write_text(svg(figure))
     return files
 
 
@@ -180,18 +141,3 @@ def _legend(figure: Figure, *axes: Axes) -> None:
         frameon=False,
         handlelength=3.2,
     )
-
-
-def _svg(figure: Figure) -> str:
-    target = io.StringIO()
-    figure.savefig(target, format="svg", metadata={"Date": None})
-    rules = "".join(
-        f'[style*="{kind}: {light}"]{{{kind}:{dark} !important}}'
-        for light, dark in DARK.items()
-        for kind in ("fill", "stroke")
-    )
-    style = f"<style>@media (prefers-color-scheme: dark){{{rules}}}</style>"
-    # A hundredth of a point is finer than any screen.
-    rounded = re.sub(r"(\d\.\d\d)\d+", r"\1", target.getvalue())
-    before, after = rounded.split("<defs>", 1)
-    return f"{before}{style}\n<defs>{after}"

@@ -6,7 +6,19 @@ from starlette.types import ASGIApp
 from monitor_service.__about__ import __version__
 from monitor_service.api import errors, openapi
 from monitor_service.api.ingest import Ingest
-from monitor_service.api.routes import control, health, history, runs, settings, steps, system
+from monitor_service.api.routes import (
+    control,
+    defaults,
+    health,
+    history,
+    runs,
+    settings,
+    steps,
+    stream,
+    system,
+    transfer,
+)
+from monitor_service.api.scrape import Scrape
 from monitor_service.config import DEFAULT_MAX_BODY_BYTES
 from monitor_service.monitor import Monitor
 
@@ -22,10 +34,16 @@ def create_api(monitor: Monitor, max_body_bytes: int) -> FastAPI:
         title="ACR monitor",
         version=__version__,
         summary="Advantage collapse in GRPO training: measured, shown, steered.",
+        # A redirect would name the scheme and host it guesses, and clients take their token there.
+        redirect_slashes=False,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
     app.state.monitor = monitor
     app.state.max_body_bytes = max_body_bytes
-    for module in (runs, steps, history, settings, control, health, system):
+    app.state.scrape = Scrape(monitor)
+    modules = (runs, steps, history, settings, defaults, control, health, stream, system, transfer)
+    for module in modules:
         app.include_router(module.router)
     errors.install(app)
     openapi.install(app)

@@ -1,5 +1,6 @@
 """Request bodies in, replies out: limits, formats and query parameters."""
 
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from monitor_service.control import Control
 from monitor_service.errors import InputTooLarge, InvalidInput, UnknownFormat
 from monitor_service.monitor import Monitor
 from monitor_service.resources import Origin
-from monitor_service.tokens import Caller
+from monitor_service.tokens import CALLER, Caller
 from monitor_service.wire import JSON, MSGPACK, decode
 
 MAX_CLIENT_CHARS = 120
@@ -34,7 +35,7 @@ def control_of(request: Request) -> Control:
 
 def caller_of(request: Request) -> Caller:
     """Who asks; somebody without a token where nobody stands at the door."""
-    caller: Caller | None = request.scope.get("acr.caller")
+    caller: Caller | None = request.scope.get(CALLER)
     if caller is not None:
         return caller
     return Caller(
@@ -99,6 +100,24 @@ def reply(
 ) -> Response:
     """Content as JSON."""
     return Response(msgspec.json.encode(content), status, headers, media_type=JSON)
+
+
+def if_match(request: Request) -> int | None:
+    """The revision that an If-Match header names; None: any."""
+    header = request.headers.get("if-match", "*").strip()
+    if header == "*":
+        return None
+    if found := re.fullmatch(r'(?:W/)?"?r(\d{1,18})"?', header):
+        return int(found[1])
+    raise InvalidInput("If-Match", header, 'must be an ETag such as "r3", or *')
+
+
+def flag(request: Request, name: str) -> bool:
+    """A query parameter that is true or false; without it, false."""
+    text = request.query_params.get(name, "false")
+    if text not in ("true", "false"):
+        raise InvalidInput(name, text, "must be true or false")
+    return text == "true"
 
 
 def whole_number(

@@ -29,10 +29,8 @@ from monitor_service.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from monitor_service.tokens import Caller, Token, presented
+from monitor_service.tokens import CALLER, Caller, Token, presented
 
-CALLER = "acr.caller"
-"""Where the ASGI scope has the `Caller`."""
 FAILURES_PER_S = 10
 FAILURES_BURST = 100
 """Refused tokens of one address that are answered and logged; more are turned away in silence."""

@@ -17,7 +17,7 @@ _NEEDED: Mapping[tuple[str, str], tuple[Scope, ...]] = MappingProxyType(
 )
 """Scopes, one of which is enough, by method and by what follows the id of the run."""
 _CREATION = ("POST", "/v1/runs")
-_OF_SEVERAL_RUNS = frozenset({"/v1/runs", "/openapi.json", "/docs"})
+_OF_SEVERAL_RUNS = frozenset({"/v1/runs", "/v1/stream", "/openapi.json", "/docs"})
 """Paths also for a token of certain runs: the routes show and take only those."""
 
 

@@ -1,6 +1,5 @@
 """`acr events`: what happened to a run."""
 
-from collections.abc import Iterable
 from itertools import islice
 from typing import Annotated
 
@@ -38,3 +37,20 @@ def events(
     with monitor_at(url) as monitor:
         for view in reversed(list(islice(monitor.events(run, kinds=kinds), limit))):
             _tell(view, as_json)
+
+
+def line(view: EventView) -> Text:
+    """One event."""
+    return parts(
+        (clock(view.at_s), "dim"),
+        f"  step {view.event.step}  ",
+        (view.event.kind, "bold"),
+        f"  {' '.join(view.event.message.split())}",
+    )
+
+
+def _tell(view: EventView, as_json: bool) -> None:
+    if as_json:
+        for_machines(view)
+    else:
+        out.print(line(view))

@@ -46,6 +46,11 @@ def rate(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}"
 
 
+def figure(value: float | None) -> str:
+    """A figure of the trainer's, to three places."""
+    return NOTHING if value is None else f"{value:.3f}"
+
+
 def percent(value: float) -> str:
     """A fraction as a percentage, to one place.
 

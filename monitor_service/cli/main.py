@@ -12,13 +12,19 @@ from typing import Annotated
 import typer
 
 from monitor_service.__about__ import __version__
+from monitor_service.cli.audit import audit
+from monitor_service.cli.events import events
 from monitor_service.cli.forecast import forecast, result
+from monitor_service.cli.groups import groups
+from monitor_service.cli.history import history
 from monitor_service.cli.orders import kill, rearm, save, stop
 from monitor_service.cli.overview import show
 from monitor_service.cli.runs import runs
 from monitor_service.cli.serving import serve
 from monitor_service.cli.settings import change, unset
 from monitor_service.cli.terminal import complain
+from monitor_service.cli.token import tokens
+from monitor_service.cli.watch import watch
 from monitor_service.diagnose.command import diagnose
 from monitor_service.errors import AcrError
 
@@ -26,6 +32,11 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     "Look": {
         "runs": runs,
         "show": show,
+        "watch": watch,
+        "history": history,
+        "events": events,
+        "audit": audit,
+        "groups": groups,
         "forecast": forecast,
         "diagnose": diagnose,
     },
@@ -41,6 +52,8 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     "Start": {"serve": serve},
 }
 """Commands by their heading in the help, in the order they are listed."""
+ADMINISTRATION = "Guard"
+"""Heading of `acr token`, which is a group of commands."""
 OTHERS = "Start"
 """Heading of the commands that other distributions add."""
 
@@ -61,6 +74,7 @@ def program() -> typer.Typer:
     for heading, commands in COMMANDS.items():
         for name, command in commands.items():
             app.command(name, rich_help_panel=heading)(command)
+    app.add_typer(tokens(), name="token", rich_help_panel=ADMINISTRATION)
     for found in sorted(entry_points(group="acr.commands")):
         app.command(found.name, rich_help_panel=OTHERS)(found.load())
     return app

@@ -55,7 +55,19 @@ def _value(name: str, text: str) -> Any:
     return number if math.isfinite(number) else text
 
 
-def span_s(text: str) -> float:
+def tag(text: str) -> tuple[str, str]:
+    """Name and text of a tag, from `NAME=VALUE`; raises BadParameter.
+
+    >>> tag("team=rl")
+    ('team', 'rl')
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def span_s(text: str, *, most_s: float = MAX_OVERRIDE_S) -> float:
     """Seconds of a span such as `90s`, `30m`, `2h` or `1h30m`; raises BadParameter.
 
     >>> span_s("1h30m")
@@ -66,8 +78,8 @@ def span_s(text: str) -> float:
         raise typer.BadParameter(f"{text!r} is not a time such as 90s, 30m or 2h")
     parts = re.findall(r"([\d.]+)([smhd])", word)
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    if not 1 <= seconds <= MAX_OVERRIDE_S:
-        most = f"{MAX_OVERRIDE_S // 3600}h"
+    if not 1 <= seconds <= most_s:
+        most = f"{most_s // 3600:.0f}h"
         raise typer.BadParameter(f"{text!r} is not in the range from 1s to {most}")
     return seconds
 

@@ -10,20 +10,22 @@ once: after Unreachable nobody knows whether it happened, and asking again is up
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from monitor_service.client.http import Http, run_path
+from monitor_service.client.past import PAGE, Past
+from monitor_service.client.stream import OF_ALL_RUNS, Message, follow
 from monitor_service.resources import (
     Ack,
     CommandRequest,
+    Defaults,
+    DefaultsRequest,
+    Description,
     Diagnosis,
     EndOfRun,
-    EventPage,
     ForecastView,
     Order,
     OverrideRequest,
@@ -32,14 +34,11 @@ from monitor_service.resources import (
     Run,
     RunList,
     SettingsView,
-    StepColumns,
-    StepGroups,
-    StepPage,
-    StepRecord,
 )
 from monitor_service.wire import CreateRun, StepReport
 
 TIMEOUT_S = 10.0
+JSON_LINES = "application/x-ndjson"
 
 
 class Health(Struct, frozen=True):
@@ -48,7 +47,7 @@ class Health(Struct, frozen=True):
     version: str
 
 
-class MonitorApi:
+class MonitorApi(Past):
     """A monitor. Safe to share between threads; close it, or use it as a context."""
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
@@ -90,13 +89,36 @@ class MonitorApi:
 
     # Runs
 
-    def runs(self) -> Iterator[Run]:
-        """All runs, newest first."""
-        yield from self._http.get(RunList, "/v1/runs").runs
+    def runs(
+        self,
+        *,
+        state: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        text: str | None = None,
+    ) -> Iterator[Run]:
+        """Runs, newest first, a page at a time.
 
-    def run(self, run_id: str) -> Run:
-        """One run as it stands."""
-        return self._http.get(Run, run_path(run_id))
+        Args:
+            state: only such, of `listing.STANDINGS`; None: all that are not deleted.
+            tags: only runs with all of these.
+            text: only runs with this in their id.
+        """
+        after: str | None = None
+        while True:
+            tag = [f"{name}:{found}" for name, found in (tags or {}).items()]
+            query = {"limit": PAGE, "after": after, "state": state, "tag": tag, "q": text}
+            page = self._http.get(RunList, "/v1/runs", query)
+            yield from page.runs
+            if (after := page.next_after) is None:
+                return
+
+    def run(self, run_id: str, *, deleted: bool = False) -> Run:
+        """One run as it stands; with `deleted` even if it was deleted."""
+        return self._http.get(Run, run_path(run_id), {"deleted": "true" if deleted else None})
+
+    def stream_runs(self) -> Iterator[Message]:
+        """A glance at each run that moves, while it moves and without an end."""
+        return follow(self._http, "/v1/stream", OF_ALL_RUNS, after=None)
 
     def create(self, wanted: CreateRun) -> Run:
         """Create a run, find it, or open a new attempt of it."""
@@ -107,6 +129,66 @@ class MonitorApi:
         ended = EndOfRun(attempt=attempt, how=how)
         return self._http.send(Run, "POST", run_path(run_id, "end"), ended)
 
+    def describe(
+        self,
+        run_id: str,
+        *,
+        tags: Mapping[str, str | None] | None = None,
+        notes: str | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> Run:
+        """Merge tags into those of a run, None deleting one; with `notes`, replace its notes."""
+        wanted = Description(tags=dict(tags or {}), notes=notes, reason=reason, actor=actor)
+        return self._http.send(Run, "PATCH", run_path(run_id), wanted)
+
+    def delete(self, run_id: str, *, reason: str | None = None, actor: str | None = None) -> Run:
+        """Hide a run: it takes and shows nothing until it is restored."""
+        query = {"reason": reason, "actor": actor}
+        return self._http.send(Run, "DELETE", run_path(run_id), query=query)
+
+    def purge(self, run_id: str) -> None:
+        """Remove all that is kept of a deleted run, for good."""
+        self._http.send(type(None), "DELETE", run_path(run_id), query={"purge": "true"})
+
+    def restore(self, run_id: str, *, reason: str | None = None, actor: str | None = None) -> Run:
+        """Bring a deleted run back, as it was."""
+        order = Order(reason=reason, actor=actor)
+        return self._http.send(Run, "POST", run_path(run_id, "restore"), order)
+
+    def import_run(self, run_id: str, chunks: Iterator[bytes]) -> Run:
+        """Take in what `export` gave, whole or not at all."""
+        headers = {"content-type": JSON_LINES}
+        path = run_path(run_id, "import")
+        with self._http.opened(path, method="POST", body=chunks, headers=headers) as reply:
+            reply.read()
+            return self._http.understood(reply, Run)
+
+    # What new runs start with
+
+    def defaults(self) -> Defaults:
+        """The profile of runs that name none, and settings on top of any profile."""
+        return self._http.get(Defaults, "/v1/defaults")
+
+    def change_defaults(
+        self,
+        *,
+        profile: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        reason: str,
+        actor: str | None = None,
+        if_revision: int | None = None,
+    ) -> Defaults:
+        """Change them; settings that are given take the place of all there are."""
+        wanted = DefaultsRequest(
+            profile=profile,
+            settings=None if settings is None else dict(settings),
+            reason=reason,
+            actor=actor,
+        )
+        headers = _if_match(if_revision)
+        return self._http.send(Defaults, "PATCH", "/v1/defaults", wanted, headers=headers)
+
     # Steps
 
     def report(self, run_id: str, reports: StepReport | Sequence[StepReport]) -> Ack:
@@ -116,69 +198,6 @@ class MonitorApi:
         the ClientError's problem say what became of each.
         """
         return self._http.send(Ack, "POST", run_path(run_id, "steps"), reports)
-
-    def steps(
-        self, run_id: str, *, first: int = 1, last: int | None = None
-    ) -> Iterator[StepRecord]:
-        """The steps from `first` to `last` (default: the newest) in order, a page at a time."""
-        at: int | None = first
-        while at is not None:
-            query = {"from": at, "to": last}
-            page = self._http.get(StepPage, run_path(run_id, "steps"), query)
-            yield from page.steps
-            at = page.next_from
-
-    def step(self, run_id: str, step: int, *, attempt: int | None = None) -> StepRecord:
-        """One step; None: of the attempt that counts."""
-        query = {"attempt": attempt}
-        return self._http.get(StepRecord, run_path(run_id, "steps", step), query)
-
-    def groups(self, run_id: str, step: int, *, attempt: int | None = None) -> StepGroups:
-        """The rewards of a step, group by group, while they are kept."""
-        query = {"attempt": attempt}
-        return self._http.get(StepGroups, run_path(run_id, "steps", step, "groups"), query)
-
-    def columns(
-        self,
-        run_id: str,
-        fields: Sequence[str],
-        *,
-        first: int = 1,
-        last: int | None = None,
-        points: int | None = None,
-    ) -> StepColumns:
-        """Figures of the steps from `first` to `last` (default: the newest), a column each.
-
-        With `points` at most so many steps of the range, chosen so that spikes survive.
-        """
-        path = run_path(run_id, "steps")
-        query = {"fields": ",".join(fields), "from": first, "to": last, "points": points}
-        found = page = self._http.get(StepColumns, path, query)
-        while page.next_from is not None:
-            page = self._http.get(StepColumns, path, query | {"from": page.next_from})
-            for name, column in found.columns.items():
-                column += page.columns[name]
-        return replace(found, steps_to=page.steps_to or found.steps_to, next_from=None)
-
-    def csv(
-        self,
-        run_id: str,
-        fields: Sequence[str] | None = None,
-        *,
-        first: int = 1,
-        last: int | None = None,
-        points: int | None = None,
-    ) -> Iterator[str]:
-        """The same as lines of CSV, the names first; None: every column."""
-        path: str | None = run_path(run_id, "steps")
-        names = None if fields is None else ",".join(fields)
-        query = {"format": "csv", "fields": names, "from": first, "to": last, "points": points}
-        lines_to_skip = 0
-        while path is not None:
-            with self._http.opened(path, query=query) as reply:
-                yield from islice(reply.iter_lines(), lines_to_skip, None)
-                path = reply.links.get("next", {}).get("url")
-            query, lines_to_skip = {}, 1
 
     # Settings
 
@@ -201,7 +220,7 @@ class MonitorApi:
             "PATCH",
             run_path(run_id, "settings"),
             {**changes, "reason": reason, "actor": actor},
-            headers={} if if_revision is None else {"if-match": f'"r{if_revision}"'},
+            headers=_if_match(if_revision),
         )
 
     def override(
@@ -257,10 +276,6 @@ class MonitorApi:
 
     # How it goes
 
-    def events(self, run_id: str, *, limit: int = 100) -> EventPage:
-        """The newest events, newest first."""
-        return self._http.get(EventPage, run_path(run_id, "events"), {"limit": limit})
-
     def diagnosis(self, run_id: str) -> Diagnosis:
         """What is wrong with the run, and what became of every knob."""
         return self._http.get(Diagnosis, run_path(run_id, "diagnosis"))
@@ -276,3 +291,7 @@ class MonitorApi:
 
     def _ordered(self, run_id: str, what: str, order: Struct) -> SettingsView:
         return self._http.send(SettingsView, "POST", f"{run_path(run_id)}/{what}", order)
+
+
+def _if_match(revision: int | None) -> dict[str, str]:
+    return {} if revision is None else {"if-match": f'"r{revision}"'}

@@ -121,7 +121,7 @@ class Http:
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(self.url, str(error) or type(error).__name__) from error
-        return self._understood(reply, kind)
+        return self.understood(reply, kind)
 
     @contextmanager
     def opened(
@@ -167,11 +167,14 @@ class Http:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise Unreachable(self.url, str(error) or type(error).__name__) from error
 
-    def _understood(self, reply: httpx.Response, kind: type[T]) -> T:
+    def understood(self, reply: httpx.Response, kind: type[T]) -> T:
+        """What an answer says, as a `kind`; errors as of `send`."""
         if not reply.is_success:
             self._refuse(reply)
         if kind is str:
             return reply.text  # type: ignore[return-value]
+        if kind is type(None):
+            return None
         try:
             return msgspec.json.decode(reply.content, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -12,11 +12,13 @@ class Frame:
         name: of the kind of event; `message` when it has none.
         data: its text.
         id: where to go on from after it; None when it says nothing of that.
+        retry_s: how long to wait after a break, as far as that was said.
     """
 
     name: str
     data: bytes
     id: str | None
+    retry_s: float | None
 
 
 @dataclass(slots=True)
@@ -30,11 +32,12 @@ class _Fields:
 
 def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
     """Events, from a body that comes in pieces; a last one that is not finished is dropped."""
-    found = _Fields()
+    found, retry_s = _Fields(), None
     for line in _lines(chunks):
         if not line:
             if found.data:
-                yield Frame(name=found.name, data=b"\n".join(found.data), id=found.id)
+                data = b"\n".join(found.data)
+                yield Frame(name=found.name, data=data, id=found.id, retry_s=retry_s)
             found = _Fields()
             continue
         name, _, value = line.partition(b":")
@@ -45,6 +48,8 @@ def frames(chunks: Iterable[bytes]) -> Iterator[Frame]:
             found.data.append(value)
         elif name == b"id" and b"\0" not in value:
             found.id = value.decode()
+        elif name == b"retry" and value.isdigit():
+            retry_s = int(value) / 1000
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -22,11 +22,12 @@ log = logging.getLogger(__name__)
 class Channels:
     """Channels, and patterns of channels with a `*` in them, as they are wanted.
 
-    `heard` is called with the name of a channel after each publication on it, and with the channel
-    or the pattern when it begins to be heard, again after every outage: look then what was missed.
+    `heard(name, channel)` is called after each publication, with what was wanted and the channel
+    itself; and with the name twice when it begins to be heard, again after every outage: look then
+    what was missed.
     """
 
-    def __init__(self, redis: Redis, heard: Callable[[str], None]) -> None:
+    def __init__(self, redis: Redis, heard: Callable[[str, str], None]) -> None:
         self._redis = redis
         self._heard = heard
         self._wanted: set[str] = set()
@@ -96,12 +97,14 @@ class Channels:
                     raise ConnectionBroken(f"no answer within {QUIET_S:g} s")
                 await line.ping()
             elif message["type"] in ("message", "pmessage", "subscribe", "psubscribe"):
-                self._heard(message["channel"].decode())
+                channel = message["channel"].decode()
+                self._heard((message["pattern"] or message["channel"]).decode(), channel)
             is_asked = message is None
 
 
-async def _each(
-    names: set[str], plain: Callable[..., object], pattern: Callable[..., object]
-) -> None:
+Command = Callable[[str], object]
+
+
+async def _each(names: set[str], plain: Command, pattern: Command) -> None:
     for name in names:
         await answer((pattern if "*" in name else plain)(name))

@@ -1,7 +1,7 @@
 """Every Redis key and channel, in one place.
 
 All keys of a run share the hash tag `{run_id}`, so that one Lua script may touch them on a Redis
-Cluster. Nothing expires by itself.
+Cluster. Nothing of a run expires by itself.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ TOKENS = "acr:tokens"
 """Hash: token id to the token's record, without the token itself."""
 ALARMS = "acr:alarms"
 """Channel: the id of a run whose alarms have changed."""
+SETTINGS_CHANNELS = settings_channel("*")
+"""Pattern of the channels on which settings are published: each transition of any run is heard."""
 
 ALERTS_LEASE = "{acr:alerts}:lease"
 """String: which replica delivers alerts. What it keeps shares the slot, for its script's sake."""
@@ -36,9 +38,12 @@ class RunKeys:
     """The keys of one run."""
 
     run_id: str
+    draft: str = ""
+    """Names an import that is under way: all but `run` and `settings` are then keys of its own."""
 
     def _key(self, name: str) -> str:
-        return f"acr:{{{self.run_id}}}:{name}"
+        place = f"{self.draft}:{name}" if self.draft else name
+        return f"acr:{{{self.run_id}}}:{place}"
 
     @property
     def run(self) -> str:
@@ -97,6 +102,12 @@ class RunKeys:
     def settings_channel(self) -> str:
         """Channel on which every version of the settings is published."""
         return settings_channel(self.run_id)
+
+
+def run_of_channel(channel: str) -> str:
+    """The run whose settings are published on this channel."""
+    head, tail = SETTINGS_CHANNELS.split("*")
+    return channel.removeprefix(head).removesuffix(tail)
 
 
 def step_field(attempt: int, step: int) -> str:

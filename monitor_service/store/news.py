@@ -42,6 +42,16 @@ class Place:
     event: EventId
     version: int
 
+    def past(self, other: "Place") -> "Place":
+        """Where somebody stands who has been at both."""
+        attempt, step = max((self.attempt, self.step), (other.attempt, other.step))
+        return Place(
+            attempt=attempt,
+            step=step,
+            event=max(self.event, other.event),
+            version=max(self.version, other.version),
+        )
+
     def __str__(self) -> str:
         return f"{self.attempt}.{self.step}.{_text(self.event)}.{self.version}"
 

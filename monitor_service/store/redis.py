@@ -32,6 +32,8 @@ from monitor_service.store.keys import (
 from monitor_service.store.pipeline import Pipeline, Script
 
 CACHED_RUNS = 512
+_MOST_BETWEEN = 1000
+"""Steps that are looked for between two states that are kept."""
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +123,11 @@ class RedisStore:
         run = self._cached.get(run_id)
         # It may have been restored elsewhere: better look.
         return None if run and run.about.deleted else run
+
+    async def num_runs(self) -> int:
+        """How many runs there are, deleted ones included."""
+        async with translated():
+            return int(await answer(self.redis.zcard(RUNS)))
 
     async def announce(self, run_id: str, created_at_s: float) -> None:
         """Put the name on the list of runs, before the run itself exists."""
@@ -217,7 +224,9 @@ class RedisStore:
     async def state_at(self, run: StoredRun, step: int) -> RunState:
         """The run's state after the newest step, at most `step`, whose state is kept.
 
-        Before the first of them, it is the state the run started from, moved to `step`.
+        It is moved to the newest step that is recorded up to there, so that steps between two
+        states that are kept stay history. Before the first of them, it is the state the run started
+        from, moved to `step`.
         """
         states = RunKeys(run.run_id).states
         async with translated():
@@ -229,7 +238,14 @@ class RedisStore:
         if payload is None:
             raise StoreCorrupt(f"run {run.run_id!r}: the state it started from is missing in Redis")
         state = decoded(payload, RunState, run.run_id)
-        return state if found else replace(state, step=min(step, at[1]))
+        if found is None:
+            return replace(state, step=min(step, at[1]))
+        between = range(min(step, run.state.step), state.step, -1)[:_MOST_BETWEEN]
+        recorded = await self._read(
+            RunKeys(run.run_id).digests, [(run.state.attempt_of(one), one) for one in between]
+        )
+        steps = (one for one, digest in zip(between, recorded, strict=True) if digest)
+        return replace(state, step=next(steps, state.step))
 
     async def _read(self, key: str, wanted: Sequence[tuple[int, int]]) -> list[bytes | None]:
         if not wanted:

@@ -20,7 +20,7 @@ from monitor_service.engine.events import Event
 from monitor_service.resources import Alert
 from monitor_service.store.alerts import AlertStore
 from monitor_service.store.driver import connect
-from monitor_service.store.keys import ALARMS, RUNS, RunKeys
+from monitor_service.store.keys import ALARMS, ALERTS_OUTCOMES, RUNS, RunKeys
 from monitor_service.store.redis import TimedEvent
 from tests.servers import PATIENCE_S, POLL_S
 
@@ -37,6 +37,8 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    at_s: float
+    """By a clock that only goes forward."""
 
     @property
     def alert(self) -> Alert:
@@ -52,7 +54,7 @@ class Exchange(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         size = int(self.headers["content-length"])
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.path, headers, self.rfile.read(size))
+        request = Request(self.path, headers, self.rfile.read(size), time.monotonic())
         self.server.received.append(request)
         answer = self.server.script.pop(0) if self.server.script else self.server.usual
         answer(self, request)
@@ -183,6 +185,10 @@ class Runs:
     def resolved(self, run_id: str, rule: str = "kl_explosion", **data: Any) -> str:
         """It is over."""
         return self.happens(run_id, "alarm_resolved", rule=rule, **data)
+
+    def delivered(self, sink: str = "webhook") -> int:
+        """How many alerts a sink was told, and is known to have been told."""
+        return int(self.redis.hget(ALERTS_OUTCOMES, f"{sink} delivered") or 0)
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from monitor_service.explain import explained
 SETTINGS = "settings"
 OF_THE_HARNESS = (
     *("seed", "data_seed", "output_dir", "resume_from_checkpoint", "eval_strategy"),
-    *("run_id", "monitor_url", "monitor_redis_url"),
+    *("run_id", "monitor_url", "monitor_redis_url", "monitor_token"),
 )
 """Keys that are set for each cell."""
 DEFAULTS: Mapping[str, Any] = {"report_to": "none", "save_strategy": "no", "disable_tqdm": True}

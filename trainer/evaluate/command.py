@@ -23,7 +23,7 @@ from trainer.evaluate.arguments import USAGE, Arguments, help_text, parse
 from trainer.evaluate.results import Entry
 from trainer.evaluate.running import OnProgress, run
 from trainer.logs import to_standard_error
-from trainer.transport import Refused, post
+from trainer.transport import Refused, auth_for, post
 
 INTERRUPTED = 130
 """Status of a program that SIGINT ended, as shells count it."""
@@ -69,13 +69,15 @@ def find_monitor(arguments: Arguments, environ: Mapping[str, str]) -> None:
     """Fill in where the monitor is from ACR_MONITOR_URL, unless it is given or nothing is posted.
 
     Raises:
-        InvalidInput: a run is named, and there is no monitor.
+        InvalidInput: a run is named, and there is no monitor; or ACR_TOKEN can be no token.
     """
     if arguments.run_id is not None and arguments.monitor_url is None:
         url = environ.get("ACR_MONITOR_URL")
         if not url:
             raise InvalidInput("monitor_url", None, "must be given with run_id")
         arguments.monitor_url = checked("ACR_MONITOR_URL", url, HTTP_SCHEMES)
+    if arguments.monitor_url is not None:
+        auth_for(httpx.URL(arguments.monitor_url))
 
 
 def tell_monitor(arguments: Arguments, entry: Entry) -> None:
@@ -87,7 +89,8 @@ def tell_monitor(arguments: Arguments, entry: Entry) -> None:
     result = ResultRequest(accuracy=entry.accuracy, benchmark=f"{entry.benchmark}, {how}")
     url = arguments.monitor_url or ""
     try:
-        with httpx.Client(base_url=url, timeout=POST_TIMEOUT_S) as http:
+        auth = auth_for(httpx.URL(url))
+        with httpx.Client(base_url=url, auth=auth, timeout=POST_TIMEOUT_S) as http:
             post(http, f"/v1/runs/{arguments.run_id}/result", result)
     except (httpx.HTTPError, Refused) as error:
         logger.warning(

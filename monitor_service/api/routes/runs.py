@@ -1,36 +1,122 @@
 """Runs: create, list, get, and what happened to them."""
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from monitor_service.api.body import monitor_of, read, reply, whole_number
+from monitor_service.api.body import (
+    caller_of,
+    flag,
+    monitor_of,
+    origin_of,
+    read,
+    reply,
+    whole_number,
+)
 from monitor_service.api.openapi import documented
 from monitor_service.engine.events import KINDS
 from monitor_service.errors import InvalidInput
-from monitor_service.resources import EndOfRun, EventPage, Run, RunList
+from monitor_service.lifecycle import Lifecycle
+from monitor_service.listing import STANDINGS, Wanted
+from monitor_service.resources import Description, EndOfRun, EventPage, Order, Run, RunList
 from monitor_service.wire import CreateRun
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+MOST_RUNS = 1000
+
+
+def _flag(name: str) -> dict[str, Any]:
+    return {"name": name, "schema": {"type": "boolean"}}
+
+
+def _text(name: str) -> dict[str, Any]:
+    return {"name": name, "schema": {"type": "string"}}
+
+
+_LISTED = (
+    {"name": "limit", "schema": {"type": "integer", "minimum": 1, "maximum": MOST_RUNS}},
+    _text("after"),
+    {"name": "state", "schema": {"type": "string", "enum": list(STANDINGS)}},
+    {"name": "tag", "schema": {"type": "array", "items": {"type": "string"}}},
+    _text("q"),
+)
 
 
 @router.post("", **documented(body=CreateRun, reply=Run, status=HTTPStatus.CREATED))
 async def create_run(request: Request) -> Response:
     """Create a run, or find it: 201 when it is new, 200 when the id was known."""
-    run, is_new = await monitor_of(request).create(await read(request, CreateRun))
+    wanted = await read(request, CreateRun)
+    caller_of(request).require_run(wanted.id)
+    run, is_new = await monitor_of(request).create(wanted)
     return reply(run, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
-@router.get("", **documented(reply=RunList))
+@router.get("", **documented(reply=RunList, query=_LISTED))
 async def list_runs(request: Request) -> Response:
-    """All runs, newest first."""
-    return reply(await monitor_of(request).runs())
+    """Runs, newest first, a page at a time; deleted ones only with `state=deleted`."""
+    query = request.query_params
+    state = query.get("state")
+    if state is not None and state not in STANDINGS:
+        raise InvalidInput("state", state, f"must be one of {', '.join(STANDINGS)}")
+    wanted = Wanted(
+        limit=whole_number(request, "limit", 100, low=1, high=MOST_RUNS) or 100,
+        after=query.get("after"),
+        state=state,
+        tags=dict(_tag(text) for text in query.getlist("tag")),
+        text=query.get("q", ""),
+        allows=caller_of(request).allows_run,
+    )
+    return reply(await monitor_of(request).runs(wanted))
 
 
-@router.get("/{run_id}", **documented(reply=Run))
+def _tag(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise InvalidInput("tag", text, "must be NAME:VALUE")
+    return name, value
+
+
+@router.get("/{run_id}", **documented(reply=Run, query=(_flag("deleted"),)))
 async def get_run(run_id: str, request: Request) -> Response:
-    """One run as it stands."""
-    return reply(await monitor_of(request).run(run_id))
+    """One run as it stands; with `deleted=true` even if it was deleted."""
+    is_deleted = flag(request, "deleted")
+    return reply(await monitor_of(request).run(run_id, is_deleted=is_deleted))
+
+
+@router.patch("/{run_id}", **documented(body=Description, reply=Run))
+async def describe_run(run_id: str, request: Request) -> Response:
+    """Tags and notes, for people. Tags are merged with those there are; null deletes one."""
+    wanted = await read(request, Description)
+    return reply(await _lifecycle(request).describe(run_id, wanted))
+
+
+@router.delete(
+    "/{run_id}",
+    **documented(reply=Run, query=(_flag("purge"), _text("reason"), _text("actor")), or_empty=True),
+)
+async def delete_run(run_id: str, request: Request) -> Response:
+    """Hide a run: it takes no reports and is in no list until somebody restores it.
+
+    With `purge=true` everything of a run that is hidden already is removed for good: 204.
+    """
+    query = request.query_params
+    order = Order(reason=query.get("reason"), actor=query.get("actor"))
+    if flag(request, "purge"):
+        await _lifecycle(request).purge(run_id)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    return reply(await _lifecycle(request).delete(run_id, order))
+
+
+@router.post("/{run_id}/restore", **documented(body=Order, reply=Run))
+async def restore_run(run_id: str, request: Request) -> Response:
+    """Bring a deleted run back, as it was."""
+    return reply(await _lifecycle(request).restore(run_id, await read(request, Order)))
+
+
+def _lifecycle(request: Request) -> Lifecycle:
+    return monitor_of(request).lifecycle.by(origin_of(request))
 
 
 @router.get("/{run_id}/events", **documented(reply=EventPage, query=("limit",)))

@@ -1,13 +1,11 @@
 """Settings: what the trainer applies at its next step, and how people change it."""
 
-import re
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from monitor_service.api.body import control_of, monitor_of, read, reply, whole_number
+from monitor_service.api.body import control_of, if_match, monitor_of, read, reply, whole_number
 from monitor_service.api.openapi import documented
-from monitor_service.errors import InvalidInput
 from monitor_service.resources import OrderPage, SettingsView
 
 router = APIRouter(prefix="/v1/runs/{run_id}/settings", tags=["settings"])
@@ -36,19 +34,10 @@ async def change_settings(run_id: str, request: Request) -> Response:
     changes = await read(request, dict[str, Any])
     reason, actor = changes.pop("reason", None), changes.pop("actor", None)
     view = await control_of(request).change(
-        run_id, changes, actor=actor, reason=reason, if_revision=_if_match(request)
+        run_id, changes, actor=actor, reason=reason, if_revision=if_match(request)
     )
     return _with_etag(view)
 
 
 def _with_etag(view: SettingsView) -> Response:
     return reply(view, headers={"etag": f'"r{view.settings.revision}"'})
-
-
-def _if_match(request: Request) -> int | None:
-    header = request.headers.get("if-match", "*").strip()
-    if header == "*":
-        return None
-    if found := re.fullmatch(r'(?:W/)?"?r(\d{1,18})"?', header):
-        return int(found[1])
-    raise InvalidInput("If-Match", header, 'must be an ETag such as "r3", or *')

@@ -1,12 +1,11 @@
 """Probes and metrics."""
 
-import asyncio
-
 from fastapi import APIRouter, Request, Response
 
 from monitor_service.__about__ import __version__
 from monitor_service.api.body import monitor_of, reply
-from monitor_service.exposition import CONTENT_TYPE, render
+from monitor_service.api.scrape import Scrape
+from monitor_service.exposition import CONTENT_TYPE
 
 router = APIRouter(tags=["system"])
 
@@ -26,6 +25,6 @@ async def ready(request: Request) -> Response:
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Every run for Prometheus, as it stands now."""
-    runs = (await monitor_of(request).runs()).runs
-    return Response(await asyncio.to_thread(render, runs), media_type=CONTENT_TYPE)
+    """Every run that reports, for Prometheus, as it stood at most a second ago."""
+    scrape: Scrape = request.app.state.scrape
+    return Response(await scrape.text(), media_type=CONTENT_TYPE)
