@@ -8,11 +8,11 @@ line a file is not whole. Left out are steps that a later attempt has done over 
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from monitor_service.engine.events import Event
 from monitor_service.engine.settings import Settings
@@ -173,7 +173,7 @@ class Reader:
             about=self.beginning.about,
             changed=end.changed,
             last=end.last,
-            result=msgspec.structs.replace(end.result, run_id=run_id) if end.result else None,
+            result=replace(end.result, run_id=run_id) if end.result else None,
         )
 
     def _check(self, line: Line) -> None:

@@ -1,8 +1,9 @@
 """What people order a run to do. Every order names who gave it and why, and is an event."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from monitor_service.engine.advance import expiries
 from monitor_service.engine.changes import (

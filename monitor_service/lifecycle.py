@@ -6,10 +6,9 @@ it has to say until the run is restored. Only purging removes anything.
 
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from monitor_service.control import MAX_TRIES, checked_order
 from monitor_service.engine.events import Event
@@ -57,7 +56,7 @@ class Lifecycle:
             tags = {name: text for name, text in merged.items() if text is not None}
             check_tags(tags)
             notes = about.notes if wanted.notes is None else wanted.notes
-            return msgspec.structs.replace(about, tags=tags, notes=notes)
+            return replace(about, tags=tags, notes=notes)
 
         order = Order(reason=wanted.reason, actor=wanted.actor)
         return await self._rewritten(run_id, "described", rewriting, order)
@@ -69,7 +68,7 @@ class Lifecycle:
         def rewriting(stored: StoredRun, now_s: float) -> About:
             deletion = Deletion(at_s=now_s, actor=actor, reason=reason)
             deletion = stored.about.deleted or deletion
-            return msgspec.structs.replace(stored.about, deleted=deletion)
+            return replace(stored.about, deleted=deletion)
 
         return await self._rewritten(run_id, "deleted", rewriting, order)
 
@@ -77,7 +76,7 @@ class Lifecycle:
         """Bring a deleted run back as it was; of one that is not deleted, the run."""
 
         def rewriting(stored: StoredRun, now_s: float) -> About:
-            return msgspec.structs.replace(stored.about, deleted=None)
+            return replace(stored.about, deleted=None)
 
         return await self._rewritten(run_id, "restored", rewriting, order)
 

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from monitor_service.control import MAX_TRIES, Control
 from monitor_service.defaults import StartingPoint
@@ -80,7 +80,7 @@ class Monitor:
         self._idle_s = retention.metrics_idle_s
         self.history = History(store, retention)
         """What was reported."""
-        self.transfer = Transfer(store, clock)
+        self.transfer = Transfer(store, clock, self._check_room)
         """Runs as files."""
 
     async def ping(self) -> None:
@@ -242,7 +242,7 @@ class Monitor:
         stored = await any_run(self._store, run_id)
         return self._view(stored if is_deleted else alive(stored))
 
-    async def runs(self, wanted: Wanted) -> RunList:
+    async def runs(self, wanted: Wanted = Wanted()) -> RunList:
         """A page of runs, newest first."""
         entries = await self.roster.entries()
         page = await asyncio.to_thread(listed, entries, wanted, self._clock())
@@ -285,9 +285,7 @@ class Monitor:
         await self._stored(run_id)
         return await self._log.page(run_id, limit, before=before, after=after, kinds=kinds)
 
-    async def orders(
-        self, run_id: str, limit: int, *, before: str | None = None
-    ) -> OrderPage:
+    async def orders(self, run_id: str, limit: int, *, before: str | None = None) -> OrderPage:
         """What people ordered, newest first, a page at a time, and the step from which it acted."""
         await self._stored(run_id)
         return await self._log.orders(run_id, limit, before=before)

@@ -6,7 +6,9 @@ moved it meanwhile: the store compares. Reports that come together are folded, a
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from monitor_service.control import MAX_TRIES
 from monitor_service.engine.advance import advance

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from monitor_service.__about__ import __version__
 from monitor_service.archive import (
@@ -41,10 +41,16 @@ log = logging.getLogger(__name__)
 class Transfer:
     """Export and import; both raise StoreUnavailable when Redis does not answer."""
 
-    def __init__(self, store: RedisStore, clock: Callable[[], float]) -> None:
-        """`clock` tells Unix time in seconds."""
+    def __init__(
+        self,
+        store: RedisStore,
+        clock: Callable[[], float],
+        check_room: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`clock` tells Unix time in seconds; `check_room` raises TooManyRuns."""
         self._store = store
         self._clock = clock
+        self._check_room = check_room
         self._kept = ArchiveStore(store.redis)
 
     async def exported(self, run_id: str) -> AsyncIterator[bytes]:
@@ -68,8 +74,11 @@ class Transfer:
             InvalidInput: a line that no export writes, or a file that breaks off.
             InputTooLarge: the file, or a line of it.
             RunConflict: a run of this id exists, and it is another, or stands elsewhere.
+            TooManyRuns: there may be no further run.
         """
         known = await self._store.load(check_run_id(run_id))
+        if known is None:
+            await self._check_room()
         reader, draft = Reader(), Draft(self._store.redis, run_id)
         try:
             async for payloads in _batches(body, max_line_bytes, max_bytes):

@@ -84,5 +84,6 @@ def silent_verdict(stored: StoredRun, now_s: float) -> Verdict | None:
         last_report_at_s=max(stored.last.at_s, stored.about.started_at_s),
         now_s=now_s,
         typical_step_s=stored.last.scalars.step_s,
-        step=stored.last.step,
+        # Of an attempt that was replaced, perhaps, and further than the run is now.
+        step=min(stored.last.step, stored.state.step),
     )

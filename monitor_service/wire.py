@@ -8,7 +8,6 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -253,8 +252,8 @@ def _unknown(found: Any, understood: Any) -> Iterator[str]:
     if isinstance(understood, tuple):
         for one, its in zip(found, understood, strict=True):
             yield from _unknown(one, its)
-    if is_dataclass(understood):
-        known = {field.name for field in fields(understood)}
+    if isinstance(understood, Struct):
+        known = set(understood.__struct_fields__)
         yield from found.keys() - known
         for name in known & found.keys():
             yield from _unknown(found[name], getattr(understood, name))
@@ -359,7 +358,7 @@ def _heard(report: StepReport, applied: Applied) -> dict[str, Any]:
 def _sampled(sampling: Sampling | None) -> Sampled | None:
     if sampling is None:
         return None
-    return Sampled(**{one.name: getattr(sampling, one.name) for one in fields(Sampled)})
+    return Sampled(**{name: getattr(sampling, name) for name in Sampled.__struct_fields__})
 
 
 def _watched(scalars: Scalars) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import fields, replace
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from monitor_service.engine.advance import advance
 from monitor_service.engine.health.vitals import Vitals

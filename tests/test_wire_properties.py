@@ -79,7 +79,7 @@ contents = st.fixed_dictionaries(
 )
 
 
-def digest_of(content: dict[str, Any], media_type: str = JSON) -> str:
+def digest_of(content: dict[str, Any], media_type: str = JSON) -> bytes:
     encode = msgspec.json.encode if media_type == JSON else msgspec.msgpack.encode
     read = decode(encode(content), media_type, StepReport)
     return digest(read, observation(read))

@@ -1,7 +1,6 @@
 """Published settings: read exactly, or refused whole."""
 
 import json
-from dataclasses import asdict
 
 import msgspec
 import pytest
@@ -80,7 +79,7 @@ def test_published_orders_are_read_as_they_were():
 )
 def test_published_settings_that_this_version_cannot_follow_are_refused(changes, message):
     with pytest.raises(InvalidInput, match=message):
-        decode_settings(json.dumps(asdict(Settings()) | changes).encode())
+        decode_settings(json.dumps(msgspec.to_builtins(Settings()) | changes).encode())
 
 
 def test_published_settings_that_are_not_json_are_unreadable():

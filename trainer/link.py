@@ -6,10 +6,11 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from monitor_service.engine.advance import advance
 from monitor_service.engine.changes import with_changes
@@ -25,8 +26,7 @@ WHEN_UNREACHABLE: tuple[WhenUnreachable, ...] = ("grpo", "hold", "fail")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(msgspec.Struct, frozen=True, kw_only=True):
     """The settings for one step.
 
     Attributes:

@@ -7,13 +7,13 @@ are taken once, before it is generated, and shared, so that all ranks decide ali
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from monitor_service.engine.advance import KILL_FILE_ACTOR
 from monitor_service.engine.collapse import Matrix, Outcome

@@ -1,160 +1,72 @@
-"""The contract of `monitor_service.wire` and `resources` as pydantic models, for the baseline.
+"""Pydantic models with the fields, types and bounds of msgspec Structs, for the baseline.
 
-Rewards are lists; what is packed is for those who think of it later.
+What one would write by hand is derived here, so that the baseline takes and refuses what the
+contract says, whatever becomes of that. A model does not know how it came about: it costs the same.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import NODEFAULT, Meta, Struct, structs
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from monitor_service.engine.arming import Stage
-from monitor_service.engine.orders import Kill
-from monitor_service.engine.settings import AcrSource, ActingMode, Settings
-from monitor_service.engine.state import StepFigures
-from monitor_service.wire import MAX_NAME_CHARS, MAX_REASON_CHARS, RUN_ID_PATTERN
-
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
-Reason = Annotated[str, Field(max_length=MAX_REASON_CHARS)]
-StepNumber = Annotated[int, Field(ge=1, le=2**53)]
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Rate = Annotated[float, Field(ge=0, le=1)]
-Magnitude = Annotated[float, Field(ge=0)]
-Rewards = list[list[float | None]]
+BOUNDS = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern")
 
 
 class Model(BaseModel):
     """Nothing unknown, nothing converted, nothing infinite."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, from_attributes=True
+    )
 
 
-class Component(Model):
-    """One reward function."""
-
-    mean: float | None = None
-    std: float | None = None
-
-
-class Scalars(Model):
-    """What the trainer measured."""
-
-    entropy: float | None = None
-    kl: float | None = None
-    grad_norm: float | None = None
-    loss: float | None = None
-    learning_rate: float | None = None
-    clip_fraction: float | None = None
-    completion_length_mean: float | None = None
-    completion_length_max: float | None = None
-    truncated_fraction: float | None = None
-    temperature: float | None = None
-    num_tokens: float | None = None
-    step_s: float | None = None
-    non_finite: list[Name] = []
+@cache
+def model_of(struct: type[Struct]) -> type[Model]:
+    """The model of a Struct; a field that pydantic has a method of is its alias."""
+    return model(struct, {})
 
 
-class Injection(Model):
-    """What an intervention comes to."""
-
-    injected_wrong: Count = 0
-    injected_correct: Count = 0
-    num_virtual: Count = 0
-    advantage_abs_max: Magnitude = 0.0
-    virtual_mass_fraction: Rate = 0.0
-    mass_fraction_pooled: Rate = 0.0
-    group_fraction_pooled: Rate = 0.0
-    mass_scale: Rate = 1.0
-    effective_acr: Rate | None = None
-
-
-class Knob(Model):
-    """What became of one of the trainer's parameters."""
-
-    status: Literal["applied", "ignored"]
-    value: float | bool | None = None
-    reason: Reason | None = None
-
-
-class Sampling(Model):
-    """How dynamic sampling filled the batch."""
-
-    tries: StepNumber
-    sampled: StepNumber
-    kept: Count
-    filled: Count = 0
-    surplus: Count = 0
-    tokens: Count = 0
-    stopped_by: Literal["tries", "tokens", "data"] | None = None
+def model(struct: type[Struct], types: Mapping[str, Any]) -> type[Model]:
+    """The same with other types for some fields."""
+    hints = {**get_type_hints(struct, include_extras=True), **types}
+    fields: dict[str, Any] = {}
+    for one in structs.fields(struct):
+        given: dict[str, Any] = {}
+        if isinstance(one.default, Struct):
+            given["default_factory"] = model_of(type(one.default))
+        elif one.default is not NODEFAULT:
+            given["default"] = one.default
+        elif one.default_factory is not NODEFAULT:
+            given["default_factory"] = one.default_factory
+        is_taken = hasattr(BaseModel, one.name)
+        if is_taken:
+            given["alias"] = one.name
+        name = f"{one.name}_" if is_taken else one.name
+        fields[name] = (_translated(hints[one.name]), Field(**given))
+    found: type[Model] = create_model(struct.__name__, __base__=Model, **fields)
+    return found
 
 
-class Applied(Injection):
-    """What the trainer did, and with which settings."""
-
-    settings_version: Count
-    through_step: Count
-    mode: ActingMode
-    threshold: Rate
-    triggered: bool
-    acr: Rate | None = None
-    acr_source: AcrSource = "batch"
-    stage: Stage = "off"
-    decisions: dict[Name, Count] = {}
-    shadow: Injection | None = None
-    overrides: list[Count] = []
-    sampling: Sampling | None = None
-    knobs: dict[Name, Knob] = {}
-    command: Count | None = None
-    kill: Kill | None = None
-    killed_after_rearms: Count | None = None
-    note: Reason | None = None
-
-
-class StepReport(Model):
-    """One generation batch."""
-
-    # `schema` is a method of every pydantic model.
-    version: Literal[1] = Field(default=1, alias="schema")
-    step: StepNumber
-    attempt: StepNumber = 1
-    optimizer_step: Count | None = None
-    rewards: Rewards
-    primary: Rewards | None = None
-    components: dict[Name, Component] = {}
-    scalars: Scalars = Scalars()
-    applied: Applied | None = None
-
-
-class StepRecord(BaseModel):
-    """What is kept of a step."""
-
-    step: int
-    attempt: int
-    optimizer_step: int | None
-    at_s: float
-    settings_version: int
-    collapse: StepFigures
-    components: dict[str, Component]
-    scalars: Scalars
-    applied: Applied | None
-
-
-class StepResult(BaseModel):
-    """What became of the report."""
-
-    step: int
-    status: Literal["recorded", "duplicate", "conflict"]
-    detail: str | None = None
-
-
-class Ack(BaseModel):
-    """The answer to a report."""
-
-    results: list[StepResult]
-    settings: Settings
-
-
-class CreateRun(Model):
-    """A new run."""
-
-    id: Annotated[str, Field(max_length=128, pattern=RUN_ID_PATTERN.partition("$")[0] + "$")]
-    settings: dict[str, Any] = {}
+def _translated(hint: Any) -> Any:
+    """A type with models for Structs and pydantic's bounds for those of msgspec."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return model_of(hint)
+    if origin is Annotated:
+        kind, *metas = parts
+        bounds = {
+            name: getattr(meta, name)
+            for meta in metas
+            if isinstance(meta, Meta)
+            for name in BOUNDS
+            if getattr(meta, name) is not None
+        }
+        return Annotated[_translated(kind), Field(**bounds)]
+    if origin in (Union, UnionType):
+        return Union[tuple(map(_translated, parts))]  # noqa: UP007 - made of a tuple
+    if origin in (list, tuple, dict):
+        return origin[tuple(_translated(part) for part in parts)]
+    return hint

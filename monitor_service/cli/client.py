@@ -41,8 +41,10 @@ def monitor_at(url: str) -> Iterator[MonitorApi]:
 def _refusal(monitor: MonitorApi, error: ClientError) -> str:
     """What the monitor said, and what to do about it."""
     text = error.problem.detail
+    wanted = unquote(error.path).removeprefix("/v1/runs/").partition("/")[0]
+    if error.kind == "run-deleted":
+        return f"{text}; bring it back with: acr restore {wanted}"
     if error.kind == "run-not-found":
-        wanted = unquote(error.path).removeprefix("/v1/runs/").partition("/")[0]
         near = _near(monitor, wanted)
         return f"{text}{near} (`acr runs` lists them)"
     if error.status == 401:

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import fields
 from itertools import islice
 from typing import Any, Literal, get_args, get_origin
 
 import typer
+from msgspec.structs import fields
 
 from monitor_service.cli.address import URL_VARIABLE, USUAL, full, own_token
 from monitor_service.client.api import MonitorApi

@@ -1,5 +1,6 @@
 """`acr events`: what happened to a run."""
 
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Annotated
 
@@ -10,9 +11,11 @@ from monitor_service.cli import completion
 from monitor_service.cli.client import monitor_at
 from monitor_service.cli.formats import clock
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
-from monitor_service.cli.terminal import for_machines, out, parts
+from monitor_service.cli.terminal import INTERRUPTED, for_machines, hint, out, parts
+from monitor_service.client.api import MonitorApi
+from monitor_service.client.stream import Lost, Told
 from monitor_service.engine.events import KINDS
-from monitor_service.resources import EventView
+from monitor_service.resources import EventView, Run
 
 
 def events(
@@ -34,9 +37,47 @@ def events(
     kinds = kind or []
     if unknown := [name for name in kinds if name not in KINDS]:
         raise typer.BadParameter(f"--kind: {unknown[0]!r} is not one of {', '.join(KINDS)}")
-    with monitor_at(url) as monitor:
-        for view in reversed(list(islice(monitor.events(run, kinds=kinds), limit))):
-            _tell(view, as_json)
+    try:
+        with monitor_at(url) as monitor:
+            for view in (
+                _followed(monitor, run, kinds, limit)
+                if follow
+                else _newest(monitor, run, kinds, limit)
+            ):
+                if as_json:
+                    for_machines(view)
+                else:
+                    out.print(line(view))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _newest(monitor: MonitorApi, run: str, kinds: Sequence[str], limit: int) -> list[EventView]:
+    """Oldest first."""
+    return list(islice(monitor.events(run, kinds=kinds), limit))[::-1]
+
+
+def _followed(
+    monitor: MonitorApi, run: str, kinds: Sequence[str], limit: int
+) -> Iterator[EventView]:
+    """The newest ones, then those that come."""
+    newest: EventView | None = None
+    for message in monitor.stream(run):
+        match message:
+            case Told(content=Run()):
+                # To begin with; or anew, when more was missed than the stream can tell.
+                missed = (
+                    monitor.events(run, kinds=kinds, after=newest.id)
+                    if newest
+                    else _newest(monitor, run, kinds, limit)
+                )
+                for newest in missed:
+                    yield newest
+            case Told(content=EventView() as view) if not kinds or view.event.kind in kinds:
+                newest = view
+                yield view
+            case Lost(why=why):
+                hint(f"the connection is lost, and tried again: {why}")
 
 
 def line(view: EventView) -> Text:
@@ -47,10 +88,3 @@ def line(view: EventView) -> Text:
         (view.event.kind, "bold"),
         f"  {' '.join(view.event.message.split())}",
     )
-
-
-def _tell(view: EventView, as_json: bool) -> None:
-    if as_json:
-        for_machines(view)
-    else:
-        out.print(line(view))

@@ -13,10 +13,12 @@ import typer
 
 from monitor_service.__about__ import __version__
 from monitor_service.cli.audit import audit
+from monitor_service.cli.defaults import defaults
 from monitor_service.cli.events import events
 from monitor_service.cli.forecast import forecast, result
 from monitor_service.cli.groups import groups
 from monitor_service.cli.history import history
+from monitor_service.cli.lifecycle import delete, note, restore, tag
 from monitor_service.cli.orders import kill, rearm, save, stop
 from monitor_service.cli.overview import show
 from monitor_service.cli.runs import runs
@@ -48,6 +50,13 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "save": save,
         "stop": stop,
         "result": result,
+        "defaults": defaults,
+    },
+    "Keep": {
+        "tag": tag,
+        "note": note,
+        "delete": delete,
+        "restore": restore,
     },
     "Start": {"serve": serve},
 }

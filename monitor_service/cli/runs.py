@@ -1,14 +1,19 @@
 """`acr runs`: a line for each run."""
 
 import time
+from itertools import islice
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
+from monitor_service.cli import values
 from monitor_service.cli.client import monitor_at
 from monitor_service.cli.formats import NOTHING, age, rate
 from monitor_service.cli.options import DEFAULT_URL, AsJson, Url
 from monitor_service.cli.steering import LOCKED
 from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, columns, for_machines, out
+from monitor_service.listing import STANDINGS
 from monitor_service.resources import Run
 from monitor_service.urls import without_password
 
@@ -22,12 +27,32 @@ DISPENSABLE = ("attempt", "injected", "threshold", "correct", "wrong")
 GAP = "  "
 
 
-def runs(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """List the runs, newest first."""
+def runs(
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="TEXT", show_default=False, help="Only with this in their id."),
+    ] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only such: {', '.join(STANDINGS)}.")] = None,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option("--tag", metavar="NAME=VALUE", help="Only with this tag; may be repeated."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most runs; the newest ones.")] = 200,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs, newest first; deleted ones only with --state deleted."""
+    if state is not None and state not in STANDINGS:
+        raise typer.BadParameter(f"--state: {state!r} is not one of {', '.join(STANDINGS)}")
+    wanted = dict(map(values.tag, tags or []))
     with monitor_at(url) as monitor:
-        listed = list(monitor.runs())
+        found = monitor.runs(state=state, tags=wanted, text=text)
+        listed = list(islice(found, limit))
     if as_json:
         for_machines({"runs": listed})
+        return
+    if not listed and (text or state or wanted):
+        out.print("No such runs.")
         return
     if not listed:
         train = "acr-train examples/toy.yaml --use_avspo true --monitor_url"

@@ -1,5 +1,6 @@
 """Standard output for what was asked, standard error for everything else."""
 
+import signal
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -21,6 +22,8 @@ SEVERITY_STYLES: Mapping[str, str] = MappingProxyType(
 )
 FINE = "green"
 LABEL_WIDTH = 12
+INTERRUPTED = 128 + signal.SIGINT
+"""Status of what Ctrl-C ended."""
 _IN_ASCII = str.maketrans("░▒▓▲╌·", ".:%^-~")
 
 

@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, get_args
 
 import msgspec
 import typer
+from msgspec.structs import fields
 
 from monitor_service.engine.orders import MAX_OVERRIDE_S
 from monitor_service.engine.settings import TUNABLE, Settings

@@ -1,6 +1,5 @@
 """`acr watch`: a run in the terminal, as it happens."""
 
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -18,7 +17,7 @@ from monitor_service.cli.board import board, injected
 from monitor_service.cli.client import monitor_at
 from monitor_service.cli.formats import NOTHING, age, figure, rate
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
-from monitor_service.cli.terminal import drawn, for_machines, hint, out, parts
+from monitor_service.cli.terminal import INTERRUPTED, drawn, for_machines, hint, out, parts
 from monitor_service.cli.watched import KEPT_EVENTS, KEPT_STEPS, START_STEPS, Line, Watched
 from monitor_service.client.api import MonitorApi
 from monitor_service.client.http import ClientError, NotUnderstood, Unreachable
@@ -54,7 +53,7 @@ def watch(
             else:
                 _as_lines(monitor.stream(run), until_end)
     except KeyboardInterrupt:
-        raise typer.Exit(128 + signal.SIGINT) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _on_screen(screen: Console, states: Iterator[Watched], until_end: bool) -> None:
@@ -113,8 +112,7 @@ def _told(seen: Watched, message: Told) -> Watched:
             return seen.with_events([view])
         case Settings() as settings:
             return seen.with_settings(settings)
-        case Run() as run:
-            return replace(seen, run=run)
+    return seen
 
 
 def _begun(monitor: MonitorApi, run: Run, line: Line) -> Watched:

@@ -4,7 +4,9 @@ Left out, because a log does not hold it: what was injected, settings, and how t
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from monitor_service.diagnose.log import Log
 from monitor_service.diagnose.series import Collapse, Series, seen_range, series_of

@@ -7,9 +7,9 @@ leaves the statistics of collapse and of the reward as they are.
 
 import math
 import traceback
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from monitor_service.engine.arming import Holds
 from monitor_service.engine.collapse import REWARD_LIMIT, Groups, Outcome, RewardRange, judge

@@ -3,15 +3,15 @@
 off -> armed -> active -> cooldown -> armed ...      active -> locked -> (a person) -> off
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Stage = Literal["off", "armed", "active", "cooldown", "locked"]
 Target = Literal["both", "wrong", "correct"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """How the run stood when injection began: what a benefit is measured against.
 
     Attributes:
@@ -33,8 +33,7 @@ class Entry:
     target: Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arming:
+class Arming(Struct, frozen=True, kw_only=True):
     """The state machine's place.
 
     Attributes:
@@ -58,8 +57,7 @@ DISARMED = Arming()
 """Before anything was seen."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holds:
+class Holds(Struct, frozen=True, kw_only=True):
     """Alarms that forbid injection, by the name of the rule; "" where nothing does.
 
     Attributes:

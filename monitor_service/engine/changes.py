@@ -4,8 +4,9 @@ Each is a new revision of the settings, published as a new version.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from monitor_service.engine.arming import DISARMED
 from monitor_service.engine.orders import (

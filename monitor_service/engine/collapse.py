@@ -11,11 +11,11 @@ Left out: a relative tolerance for continuous reward models.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from monitor_service.errors import InvalidInput
 
@@ -62,8 +62,7 @@ class Outcome(IntEnum):
 COLLAPSED = (Outcome.ALL_CORRECT, Outcome.ALL_WRONG, Outcome.UNIFORM_OTHER)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardRange:
+class RewardRange(Struct, frozen=True, kw_only=True):
     """The rewards of a wrong and of a right answer, in reward units, `low < high`."""
 
     low: float = 0.0
@@ -76,8 +75,7 @@ class RewardRange:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Groups:
+class Groups(Struct, frozen=True, kw_only=True):
     """The groups of one step, judged.
 
     Attributes:

@@ -24,9 +24,11 @@ person, or with a resume from a step before it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor_service.engine.arming import DISARMED, Arming, Entry, Stage, Target
 from monitor_service.engine.settings import Settings
@@ -39,8 +41,7 @@ BENEFIT_ENTROPY_SHARE = 0.8
 """Share of the entropy at entry below which no gain counts as a benefit."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class Signal(Struct, frozen=True, kw_only=True):
     """What a controller may look at after one scored step.
 
     Attributes:
@@ -62,8 +63,7 @@ class Signal:
     entropy: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stance:
+class Stance(Struct, frozen=True, kw_only=True):
     """What a controller moves."""
 
     threshold: float

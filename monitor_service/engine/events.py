@@ -1,8 +1,9 @@
 """What happens to a run, for people to read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 KINDS = (
     *("created", "resumed", "ended", "result"),
@@ -26,8 +27,7 @@ AUDITED = frozenset(
 """Kinds of the audit trail: what people ordered, and the step from which it acted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """Something worth telling a person.
 
     Attributes:

@@ -16,8 +16,9 @@ Accuracies are fractions in [0, 1]. Left out: everything but ACR_100, so the kin
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 NUM_STEPS = 100
 MIN_STEPS = 80
@@ -51,8 +52,7 @@ CAVEAT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstHundred:
+class FirstHundred(Struct, frozen=True, kw_only=True):
     """What is remembered of steps 1 to 100; a value that does not grow.
 
     >>> seen = FirstHundred()
@@ -91,8 +91,7 @@ class FirstHundred:
 NOTHING_YET = FirstHundred()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedRun:
+class FinishedRun(Struct, frozen=True, kw_only=True):
     """A run whose accuracy is known.
 
     Attributes:
@@ -106,8 +105,7 @@ class FinishedRun:
     benchmark: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
+class Forecast(Struct, frozen=True, kw_only=True):
     """Expected accuracy at the end, with its 90 % interval; fractions in [0, 1].
 
     Attributes:
@@ -133,8 +131,7 @@ class Forecast:
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(Struct, frozen=True, kw_only=True):
     """A straight line through finished runs, and how far a new run may lie from it."""
 
     intercept: float

@@ -5,18 +5,17 @@ does too; when the batch itself has no spread its own std is used. With "none" n
 A strategy that gives the advantage itself is in no units: the host's normalisation passes it by.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from msgspec import Struct
 
 from monitor_service.engine.collapse import COLLAPSE_STD, Groups, Matrix, Outcome
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.virtual import STRATEGIES, advantage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """How the trainer around us turns rewards into advantages; the defaults are TRL's.
 
     Attributes:

@@ -18,7 +18,8 @@ settings, and a batch is decided there.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from monitor_service.engine.smoothing import HALF_LIFE_GROUPS
 
@@ -26,8 +27,7 @@ _ROUNDING = 1e-9
 """Groups. Float noise below this must not cost a group its injection."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
+class Ledger(Struct, frozen=True, kw_only=True):
     """The account of one run.
 
     Attributes:
@@ -44,7 +44,7 @@ class Ledger:
     virtual: float = 0.0
     healthy: float = 0.0
     epoch: int = 0
-    spent: Mapping[str, int] = field(default_factory=dict)
+    spent: Mapping[str, int] = {}
 
     def groups_left(self, num_groups: int, max_fraction: float) -> int:
         """How many groups of a batch of `num_groups` may be injected."""

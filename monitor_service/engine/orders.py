@@ -1,8 +1,9 @@
 """What people order a run to do, beside the values they set: overrides, kill, commands."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 MAX_OVERRIDE_STEPS = 500
 MAX_OVERRIDE_S = 24 * 3600
@@ -11,8 +12,7 @@ MAX_OVERRIDES = 16
 """That act at once: they travel with every version of the settings."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
+class Override(Struct, frozen=True, kw_only=True):
     """A change that returns by itself.
 
     Attributes:
@@ -36,8 +36,7 @@ class Override:
         return step <= self.until_step and now_s < self.until_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kill:
+class Kill(Struct, frozen=True, kw_only=True):
     """Every intervention is off until a person re-arms the run.
 
     Attributes:
@@ -53,8 +52,7 @@ class Kill:
     at_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """Something to do once, at the end of the trainer's optimizer step.
 
     Attributes:

@@ -10,11 +10,11 @@ In shadow mode the whole decision is made, advantages included, and nothing is r
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from monitor_service.engine.collapse import COLLAPSED, Groups, Matrix, Outcome, judge, usable
 from monitor_service.engine.controllers import watched
@@ -56,8 +56,7 @@ class Decision(IntEnum):
     OVER_MASS_CAP = 15
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """What is known of a batch beside its rewards.
 
     Attributes:
@@ -73,8 +72,7 @@ class Context:
     ledger: Ledger = NOTHING_INJECTED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What happens to the groups of one batch.
 
     Attributes:

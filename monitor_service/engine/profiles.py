@@ -1,10 +1,11 @@
 """Profiles: named bundles of settings; any field can be changed on top."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
+
+from msgspec.structs import fields, replace
 
 from monitor_service.engine.settings import KNOBS, TUNABLE, Settings
 from monitor_service.errors import InvalidInput

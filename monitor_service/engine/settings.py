@@ -9,9 +9,11 @@ expired, and takes everything away once the run is killed.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor_service.engine.arming import DISARMED, NO_HOLDS, Arming, Holds, Target
 from monitor_service.engine.collapse import REWARD_LIMIT, RewardRange
@@ -27,8 +29,7 @@ ProfileName = Literal["paper", "guarded", "observe", "constant", "grpo"]
 AcrSource = Literal["batch", "window", "ewma"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What is in force. Raises `InvalidInput` naming the field when a value is out of range."""
 
     version: int = 1

@@ -14,8 +14,10 @@ weights that the groups have in it:
 
 import math
 import re
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor_service.engine.collapse import Groups, Outcome
 from monitor_service.errors import InvalidInput
@@ -32,8 +34,7 @@ _MIXED_CODE = str(int(Outcome.MIXED))
 _WINDOW = re.compile(f"[0-3]{{0,{WINDOW_GROUPS}}}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
+class Rates(Struct, frozen=True, kw_only=True):
     """Pooled rates of collapse, in [0, 1].
 
     Attributes:
@@ -60,8 +61,7 @@ class Rates:
         return math.sqrt(max(0.0, rate * (1 - rate)) / self.num_effective)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(Struct, frozen=True, kw_only=True):
     """What is remembered of past groups; a value, small enough to travel with the settings.
 
     Attributes:
@@ -195,8 +195,7 @@ NOTHING_SEEN = Memory()
 """The memory of a run before its first group."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trend:
+class Trend(Struct, frozen=True, kw_only=True):
     """A bias-corrected EWMA of a figure, and how certain it is.
 
     Attributes:

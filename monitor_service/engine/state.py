@@ -1,7 +1,8 @@
 """What a run is between steps, what a step says, and what is kept of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from monitor_service.engine.arming import Stage
 from monitor_service.engine.collapse import Matrix
@@ -12,8 +13,7 @@ from monitor_service.engine.smoothing import UNKNOWN, Trend
 from monitor_service.errors import InvalidInput
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
+class Counters(Struct, frozen=True, kw_only=True):
     """Totals of everything reported, replaced attempts included, so that they only grow."""
 
     steps: int = 0
@@ -37,8 +37,7 @@ class Counters:
     """What became of groups under dynamic sampling."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunState:
+class RunState(Struct, frozen=True, kw_only=True):
     """Everything a run remembers between steps."""
 
     settings: Settings
@@ -78,8 +77,7 @@ class RunState:
         return next(covering, self.attempts[0][0])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class Sampling(Struct, frozen=True, kw_only=True):
     """What dynamic sampling made of one step; kept + filled groups were trained on.
 
     Raises InvalidInput when the figures contradict each other.
@@ -118,8 +116,7 @@ class Sampling:
         return self.filled / (self.kept + self.filled)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(Struct, frozen=True, kw_only=True):
     """What one step's report says, as far as the engine looks at it.
 
     Attributes:
@@ -152,20 +149,19 @@ class Observation:
     injected_correct: int = 0
     shadow_wrong: int = 0
     shadow_correct: int = 0
-    scalars: Mapping[str, float] = field(default_factory=dict)
+    scalars: Mapping[str, float] = {}
     non_finite: tuple[str, ...] = ()
-    components: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    components: Mapping[str, tuple[float | None, float | None]] = {}
     applied_version: int | None = None
     settings_lag_steps: int | None = None
-    not_applied: Mapping[str, str] = field(default_factory=dict)
+    not_applied: Mapping[str, str] = {}
     kill: Kill | None = None
     killed_after_rearms: int | None = None
     command: int | None = None
     sampling: Sampling | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepFigures:
+class StepFigures(Struct, frozen=True, kw_only=True):
     """What one step says about collapse. Rates are in [0, 1]; None means nothing was scored."""
 
     num_groups: int

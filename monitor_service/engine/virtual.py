@@ -22,10 +22,10 @@ Left out: the per-side budget and the caps on injected mass.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+from msgspec import Struct
 
 from monitor_service.engine.collapse import COLLAPSE_STD, Matrix, Outcome
 
@@ -52,8 +52,7 @@ def closed_form(size: int, k: int) -> float:
     return 1.0 / math.sqrt(2 * (2 * k + 1) * (size + k) / (3 * k * (k + 1)) - 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Strategy:
+class Strategy(Struct, frozen=True, kw_only=True):
     """How the virtual rewards of a collapsed group are chosen, on the unit reward scale.
 
     Attributes:

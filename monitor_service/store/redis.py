@@ -8,11 +8,12 @@ also why a run may be moved from what this process remembers of it.
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from monitor_service.engine.events import ALARM_KINDS, AUDITED, Event
 from monitor_service.engine.state import RunState
@@ -61,8 +62,7 @@ class TimedEvent(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRun:
+class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run as it stands in the store."""
 
     run_id: str

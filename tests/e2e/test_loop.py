@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 import torch
+from msgspec.structs import replace
 from transformers import TrainerCallback
 
 from monitor_service.resources import StepPage, StepRecord

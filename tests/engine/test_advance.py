@@ -1,11 +1,10 @@
 """How a run moves from step to step, goes on after a change, and starts again after a crash."""
 
-from dataclasses import asdict, replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 
 from monitor_service.engine.advance import KILL_FILE_ACTOR, advance
 from monitor_service.engine.arming import Holds

@@ -1,9 +1,9 @@
 """How people move a run: changes, overrides, kill and re-arm, commands, a new start."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from monitor_service.engine.advance import advance
 from monitor_service.engine.arming import DISARMED, Arming

@@ -1,11 +1,11 @@
 """The guarded controller's state machine, one transition at a time."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from monitor_service.engine.advance import advance
 from monitor_service.engine.arming import DISARMED, Arming, Entry, Stage

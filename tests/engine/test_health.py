@@ -1,12 +1,12 @@
 """Alarms: raised when it lasts, resolved when it is over, silent in between; and their state."""
 
 import math
-from dataclasses import replace
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from monitor_service.engine.health.alarms import (
     HEALTH_UNKNOWN,

@@ -1,8 +1,7 @@
 """Every health rule: what raises it, what does not, and what it then says."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from monitor_service.engine.health.alarms import (
     HEALTH_UNKNOWN,

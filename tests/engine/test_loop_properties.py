@@ -1,6 +1,6 @@
 """No sequence of reports, orders and restarts makes an intervention exceed what was allowed."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec.structs import replace
 
 from monitor_service.engine.advance import advance
 from monitor_service.engine.changes import (

@@ -1,6 +1,5 @@
 """What a store keeps is exact, and a run that starts again ends up where it would have been."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from monitor_service.engine.advance import advance
 from monitor_service.engine.changes import (

@@ -1,12 +1,12 @@
 """The rules as data, the figures they watch, and what they say."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from monitor_service.engine.forecast import NOTHING_YET
 from monitor_service.engine.health.figures import Seen

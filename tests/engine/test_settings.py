@@ -1,12 +1,12 @@
 """What may be set, what is refused, and how a refusal names the field."""
 
 import math
-from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from monitor_service.engine.collapse import REWARD_LIMIT, RewardRange
 from monitor_service.engine.controllers import CONTROLLERS

@@ -1,10 +1,10 @@
 """Steps as the health rules see them, made up, and what the rules say of them."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from monitor_service.engine.events import Event
 from monitor_service.engine.health.alarms import (

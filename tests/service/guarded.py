@@ -39,13 +39,15 @@ def guarded(
         store = RedisStore(redis_url)
         tokens = TokenStore(store.redis)
         await tokens.refresh()
-        inner = app or create_app(Monitor(store, time.time))
+        monitor = Monitor(store, time.time, max_runs=config.max_runs)
+        door = Door(app or create_app(monitor), tokens, config)
         following = asyncio.create_task(tokens.follow())
-        servers.append(http_server(Door(inner, tokens, config), config))
+        servers.append(http_server(door, config, monitor.live.close))
         try:
             await servers[0].serve(sockets=[listener])
         finally:
             following.cancel()
+            monitor.close()
             await store.close()
 
     thread = threading.Thread(target=asyncio.run, args=(run(),), name="guarded-server")
@@ -97,14 +99,11 @@ def with_token(token: str | None) -> dict[str, str]:
 
 def routes(base_url: str, token: str) -> Sequence[tuple[str, str]]:
     """Method and path of everything that the OpenAPI document lists, of a run `some-run`."""
-    document = httpx.get(f"{base_url}/openapi.json", headers=with_token(token), trust_env=False)
-    found = [
-        (method.upper(), path.replace("{run_id}", "some-run"))
-        for path, methods in document.raise_for_status().json()["paths"].items()
-        for method in methods
-    ]
-    filled = [
-        (method, path.replace("{number}", "1").replace("{step}", "1")) for method, path in found
-    ]
-    assert not [path for _, path in filled if "{" in path]
-    return filled
+    reply = httpx.get(f"{base_url}/openapi.json", headers=with_token(token), trust_env=False)
+    found = []
+    for path, methods in reply.raise_for_status().json()["paths"].items():
+        for name in ("run_id", "number", "step"):
+            path = path.replace(f"{{{name}}}", "1" if name != "run_id" else "some-run")
+        assert "{" not in path
+        found += [(method.upper(), path) for method in methods]
+    return found

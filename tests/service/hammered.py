@@ -8,11 +8,12 @@ show the settings that the fold has at that version.
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import msgspec
+from msgspec.structs import replace
 
 from monitor_service.engine import changes
 from monitor_service.engine.advance import advance

@@ -1,5 +1,6 @@
 """From a run's events to the sinks: once, in order, whatever a sink does."""
 
+import functools
 import time
 from collections.abc import Iterator
 

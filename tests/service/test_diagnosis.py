@@ -1,12 +1,12 @@
 """How a run is doing: alarms, knobs, forecast, result, and what the guarded controller did."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from uuid import uuid4
 
 import httpx
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from monitor_service.engine.forecast import MIN_RUNS, PAPER_SLOPE, paper_accuracy
 from monitor_service.monitor import Monitor

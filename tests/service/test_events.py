@@ -57,6 +57,9 @@ def eventful(client, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ordered(client, run_id, "result", **content).is_success
     assert ordered(client, run_id, "end", attempt=1).is_success
     client.post("/v1/runs", json={"id": run_id, "resume_from_step": 8})
+    assert client.patch(f"/v1/runs/{run_id}", json={"notes": "strange"}).is_success
+    assert client.delete(f"/v1/runs/{run_id}").is_success
+    assert client.post(f"/v1/runs/{run_id}/restore", json={}).is_success
 
 
 def test_every_kind_of_event_happens_and_no_other(client, monkeypatch):

@@ -15,8 +15,10 @@ from monitor_service.engine.state import RunState
 from monitor_service.exposition import METRIC_NAMES, render
 from monitor_service.resources import Run, StepRecord
 from monitor_service.store.redis import About, StoredRun
+from monitor_service.store.roster import Standing
 from monitor_service.views import view
 from monitor_service.wire import Applied, Injection, Knob, Sampling, Scalars, observation
+from tests.service.collector import latest
 from tests.service.reports import CORRECT, MIXED, WRONG, report
 
 SCALARS = Scalars(
@@ -79,11 +81,14 @@ def full_run(run_id: str = "run-a") -> Run:
 
 def samples(*runs: Run) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """(name, labels) to value, of everything in the text."""
-    families = text_string_to_metric_families(render(runs).decode())
+    families = text_string_to_metric_families(render(runs, {}).decode())
     found = [sample for family in families for sample in family.samples]
     values = {(one.name, frozenset(one.labels.items())): one.value for one in found}
     assert len(values) == len(found), "a sample occurs twice"
     return values
+
+
+STANDINGS: dict[Standing, int] = {"waiting": 1, "training": 2, "silent": 0, "ended": 3}
 
 
 def value(run: Run, name: str, **labels: str) -> float:
@@ -250,7 +255,8 @@ def test_what_a_run_is_set_to_is_on_its_info():
 
 
 def test_the_names_listed_are_those_of_a_full_run_and_no_others():
-    assert {name for name, _ in samples(full_run())} == METRIC_NAMES
+    names = {name for name, _ in samples(full_run())}
+    assert names | {"acr_runs"} == METRIC_NAMES
 
 
 def test_without_runs_only_the_monitor_itself_is_there():
@@ -281,7 +287,7 @@ def test_a_step_without_scores_scalars_or_proof_has_no_figures_and_no_zeros():
         *("acr_injected_groups_ratio", "acr_injected_mass_ratio"),
         *("acr_knob_requested", "acr_knob_applied", "acr_knob_ignored"),
     }
-    assert names == METRIC_NAMES - absent
+    assert names == METRIC_NAMES - absent - {"acr_runs"}
 
 
 def test_a_figure_that_is_zero_is_there():
@@ -304,6 +310,57 @@ def test_no_label_can_break_the_text(name):
     assert value(run, "acr_step") == 4
 
 
+def overridden_run() -> Run:
+    state = with_override(
+        RunState(settings=Settings(arming=Arming(stage="locked"))),
+        {"beta": 0.1},
+        actor="ana",
+        reason="why",
+        expires_in_steps=5,
+        expires_in_s=60,
+        now_s=1000.0,
+    )
+    return stored(killed(state, actor="ana", reason="why", now_s=1000.0))
+
+
+RUNS = {
+    "nothing": [],
+    "a full one": [full_run()],
+    "one that waits": [run_after()],
+    "one without scores": [run_after(report(1, [[math.nan] * 4]))],
+    "one that is silent": [run_after(report(1), now_s=9999.0)],
+    "one that is killed": [overridden_run()],
+    "large and small numbers": [
+        run_after(report(10**9, [MIXED], scalars=Scalars(kl=1e-12, grad_norm=1e300)))
+    ],
+    "a name to escape": [full_run('a"b\\c\nd')],
+    "several": [full_run("a"), run_after(run_id="b"), run_after(report(1), run_id="c")],
+}
+
+
+@pytest.mark.parametrize("runs", RUNS.values(), ids=RUNS)
+def test_the_text_says_what_prometheus_client_would_say(runs):
+    def said(text: bytes) -> dict[str, tuple[str, str, set[object]]]:
+        return {
+            family.name: (
+                family.type,
+                family.documentation,
+                {(one.name, frozenset(one.labels.items()), one.value) for one in family.samples},
+            )
+            for family in text_string_to_metric_families(text.decode())
+        }
+
+    ours, theirs = render(runs, STANDINGS), latest(runs, STANDINGS)
+    assert said(ours) == said(theirs)
+    assert ours.count(b"\n") == theirs.count(b"\n")
+
+
+def test_how_many_runs_stand_how_is_told():
+    families = text_string_to_metric_families(render([], STANDINGS).decode())
+    (counts,) = [family for family in families if family.name == "acr_runs"]
+    assert {one.labels["state"]: one.value for one in counts.samples} == STANDINGS
+
+
 def test_rendering_twice_gives_the_same_text():
     runs = [full_run("a"), run_after(run_id="b")]
-    assert render(runs) == render(runs)
+    assert render(runs, STANDINGS) == render(runs, STANDINGS)

@@ -2,9 +2,9 @@
 
 import itertools
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, replace
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from monitor_service.engine.advance import advance
 from monitor_service.engine.settings import Settings
@@ -126,7 +126,10 @@ async def test_a_gap_is_counted_and_told(monitor):
     # Steps 2, 3 and 4.
     assert (counters.steps, counters.missing_steps) == (2, 3)
     assert await kinds(monitor, run.id) == ["created", "acr_source_fallback", "gap"]
-    assert [record.step for record in (await monitor.history.steps(run.id, 1, None, 10)).steps] == [1, 5]
+    assert [record.step for record in (await monitor.history.steps(run.id, 1, None, 10)).steps] == [
+        1,
+        5,
+    ]
 
 
 async def test_a_run_nobody_created_is_not_found(monitor):

@@ -1,9 +1,9 @@
 """A trainer that starts again: what goes back, what stays, and what only ever grows."""
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict, replace
 
 import pytest
+from msgspec.structs import asdict, replace
 
 from monitor_service.errors import AttemptConflict
 from monitor_service.monitor import Monitor

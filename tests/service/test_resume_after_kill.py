@@ -1,11 +1,11 @@
 """The monitor dies, the trainer starts again from an earlier checkpoint: nothing is different."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from monitor_service.engine.state import Counters, RunState
 from monitor_service.store.redis import RedisStore

@@ -1,12 +1,11 @@
 """One store, two servers: the same tests against the embedded Valkey and a stock Redis."""
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 
 import msgspec
 import pytest
 import redis
-from msgspec.structs import replace as replaced
+from msgspec.structs import replace
 from redis.crc import key_slot
 
 from monitor_service.engine.advance import advance
@@ -92,7 +91,6 @@ async def created(store: RedisStore, *, after_step: int = 0) -> StoredRun:
 
 async def test_an_unknown_run_is_none(store):
     assert await store.load(RUN) is None
-    assert await store.load_all() == []
 
 
 async def test_a_run_is_read_as_it_was_written(store):
@@ -102,16 +100,6 @@ async def test_a_run_is_read_as_it_was_written(store):
     after = replace(run, changed=change, state=replace(run.state, settings=settings))
     assert await store.commit(run, after, at_s=2.0) == "written"
     assert await store.load(RUN) == after
-    assert await store.load_all() == [after]
-
-
-async def test_runs_are_listed_newest_first_and_not_before_they_exist(store):
-    await created(store)
-    newer = replace(run_started_after(), run_id="newer")
-    await store.announce("newer", 200.0)
-    await store.announce("announced-only", 300.0)
-    await store.commit(None, newer, at_s=200.0)
-    assert [run.run_id for run in await store.load_all()] == ["newer", RUN]
 
 
 async def test_a_step_is_written_with_everything_that_belongs_to_it(store, server):
@@ -307,32 +295,10 @@ async def test_a_run_without_its_description_or_start_is_named_corrupt(store, se
         await store.load(RUN)
 
 
-async def test_a_corrupt_run_does_not_hide_the_others(store, server, caplog):
-    await created(store)
-    await store.announce("other", 2.0)
-    server.hset(RunKeys("other").run, "state", "junk")
-    assert [run.run_id for run in await store.load_all()] == [RUN]
-    assert "other" in caplog.text
-
-
-async def test_results_are_those_of_the_runs_that_have_one_and_can_be_read(store, server, caplog):
-    run = await created(store)
-    result = Result(run_id=RUN, accuracy=0.4, benchmark="MATH-500", acr_100=None, at_s=1.0)
-    after = replace(run, result=result)
-    assert await store.commit(run, after, at_s=1.0) == "written"
-    assert await store.load(RUN) == after
-    for name in ("without", "corrupt"):
-        await store.announce(name, 2.0)
-        assert await store.commit(None, replace(run_started_after(), run_id=name), at_s=2.0)
-    server.hset(RunKeys("corrupt").run, "result", "junk")
-    assert await store.results() == [result]
-    assert "corrupt" in caplog.text
-
-
 async def test_a_result_kept_meanwhile_is_not_written_over_by_a_step(store):
     run = await created(store)
     result = Result(run_id=RUN, accuracy=0.4, benchmark="MATH-500", acr_100=None, at_s=1.0)
-    older = replace(run, result=replaced(result, accuracy=0.3))
+    older = replace(run, result=replace(result, accuracy=0.3))
     assert await store.commit(run, older, at_s=1.0) == "written"
     assert await store.commit(older, replace(run, result=result), at_s=2.0) == "written"
     # A reporter that had read the run before the newer result was kept.
@@ -356,14 +322,13 @@ async def test_without_a_server_the_store_says_so_and_goes_on_when_it_is_back(ki
     after, recorded = one_step_on(run, 1)
     for attempt in (
         store.ping,
-        store.load_all,
+        store.num_runs,
         lambda: store.load(RUN),
         lambda: store.announce(RUN, 1.0),
         lambda: store.commit(run, after, at_s=1.0, recorded=[recorded]),
         lambda: store.digest(RUN, 1, 1),
         lambda: store.state_at(run, 0),
         lambda: EventLog(store.redis).page(RUN, 1),
-        store.results,
     ):
         with pytest.raises(StoreUnavailable):
             await attempt()

@@ -215,15 +215,13 @@ async def test_a_token_of_another_version_is_left_out_and_still_keeps_the_door_s
 
 
 async def test_without_redis_what_was_read_last_stays_in_force(folder: Path):
-    with stock_redis(folder) as url:
-        async with connect(url) as client:
-            store, late = TokenStore(client), TokenStore(client)
-            kept, _ = token()
+    kept, _ = token()
+    async with connect(f"unix://{folder}/redis.sock") as client:
+        store, late = TokenStore(client), TokenStore(client)
+        with stock_redis(folder):
             await store.put(kept)
             await store.refresh()
-    async with connect(url) as client:
         for one in (store, late):
-            one._redis = client
             with pytest.raises(StoreUnavailable):
                 await one.refresh()
     assert store.known == {kept.id: kept}

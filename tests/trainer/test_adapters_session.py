@@ -1,11 +1,11 @@
 """A training loop of one's own: what a session decides, changes and reports."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from monitor_service.engine.orders import Command
 from monitor_service.engine.profiles import from_profile

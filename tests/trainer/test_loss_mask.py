@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import trl
+from msgspec.structs import replace
 
 from monitor_service.engine.plan import plan
 from monitor_service.engine.settings import Settings

@@ -3,12 +3,12 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from monitor_service.engine.changes import commanded, killed, rearmed, with_changes, with_override
 from monitor_service.engine.injection import Host

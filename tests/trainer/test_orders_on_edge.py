@@ -1,13 +1,13 @@
 """Orders that meet a loop at a bad moment, and reports that must not be refused for a text."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from monitor_service.engine.changes import commanded
 from monitor_service.engine.injection import Host

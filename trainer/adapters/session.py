@@ -9,13 +9,13 @@ N = groups of the batch, G = completions of the largest group.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from msgspec.structs import replace
 
 from monitor_service.engine.collapse import Matrix
 from monitor_service.engine.injection import Host

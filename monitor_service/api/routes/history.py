@@ -100,4 +100,4 @@ def _link(request: Request, next_from: int | None) -> dict[str, str]:
     if next_from is None:
         return {}
     query = urlencode({**request.query_params, "from": next_from})
-    return {"link": f'<?{query}>; rel="next"'}
+    return {"link": f'<{request.url.path}?{query}>; rel="next"'}

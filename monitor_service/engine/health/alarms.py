@@ -7,8 +7,10 @@ words are made when somebody reads (`words`).
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor_service.engine.arming import Holds
 from monitor_service.engine.events import Event
@@ -49,8 +51,7 @@ TEXT_LENGTH = 120
 _RANK: Mapping[Severity, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """One thing that is wrong, or worth knowing.
 
     Attributes:
@@ -71,8 +72,7 @@ class Verdict:
     advice: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
+class Alarm(Struct, frozen=True, kw_only=True):
     """A raised rule: `told` is its figure when people last heard of it."""
 
     severity: Severity
@@ -82,8 +82,7 @@ class Alarm:
     evidence: Mapping[str, float | str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """What is remembered between steps; small, since it is stored with each of them.
 
     Attributes:
@@ -97,8 +96,8 @@ class Health:
     step: int = 0
     trends: Trends = NOTHING_SEEN
     first_hundred: FirstHundred = NOTHING_YET
-    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    raised: Mapping[str, Alarm] = field(default_factory=dict)
+    counts: Mapping[str, tuple[int, int]] = {}
+    raised: Mapping[str, Alarm] = {}
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -4,8 +4,9 @@ A figure is never negative, and None when the step did not measure it. Medians o
 steps stand where one bad step means nothing: a healthy run has KL spikes of 2.6 nats.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from monitor_service.engine.forecast import FirstHundred
 from monitor_service.engine.health.trends import (
@@ -37,8 +38,7 @@ STILL_COLLAPSED = 0.35
 """Pooled ACR below which a bad first hundred steps is history."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """What a rule may look at: the step, the trends with it included, the first hundred steps."""
 
     vitals: Vitals

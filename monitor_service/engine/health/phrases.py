@@ -6,8 +6,9 @@ the collapsed groups are: all-wrong, all-correct, or neither.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from monitor_service.engine.health import evidence
 from monitor_service.engine.health.evidence import Evidence, Found, Severity
@@ -21,8 +22,7 @@ def _as_is(_: Evidence, severity: Severity) -> Severity:
     return severity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Words(Struct, frozen=True, kw_only=True):
     """What one rule says.
 
     Attributes:

@@ -6,8 +6,9 @@ is resolved. A figure that was not measured counts neither way.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from monitor_service.engine.health.evidence import Severity
 from monitor_service.engine.health.figures import Seen
@@ -18,8 +19,7 @@ ONCE = 1e9
 """Told once, and again only when it becomes critical."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """One rule.
 
     Attributes:

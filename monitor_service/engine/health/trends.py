@@ -7,8 +7,10 @@ not measured leaves its trend as it is.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor_service.engine.health.vitals import Vitals
 
@@ -129,8 +131,7 @@ def _variances(rates: Sequence[float], num_groups: float) -> tuple[float, float]
     return variance, mean * (1 - mean) / num_groups
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Track:
+class Track(Struct, frozen=True, kw_only=True):
     """One figure that has a start and a baseline.
 
     Attributes:
@@ -161,8 +162,7 @@ class Track:
         return first if first is not None and baseline < FALLEN_START * first else baseline
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardTrend:
+class RewardTrend(Struct, frozen=True, kw_only=True):
     """The mean reward over time.
 
     Attributes:
@@ -226,8 +226,7 @@ class RewardTrend:
         return max(0.0, (self.fast - self.low) / (self.best - self.low))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trends:
+class Trends(Struct, frozen=True, kw_only=True):
     """All that is remembered of a run's figures.
 
     Attributes:
@@ -267,7 +266,7 @@ class Trends:
     acr: tuple[float, ...] = ()
     groups: float = 0.0
     idle_groups: int = 0
-    constant: Mapping[str, int] = field(default_factory=dict)
+    constant: Mapping[str, int] = {}
     hidden: float = 0.0
     filled: tuple[float, ...] = ()
     temperature: float | None = None

@@ -1,13 +1,13 @@
 """One step of a run, as the health rules see it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from monitor_service.engine.smoothing import Rates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
+class Vitals(Struct, frozen=True, kw_only=True):
     """What was measured at one step. None means not measured, or not known.
 
     Attributes:
@@ -44,7 +44,7 @@ class Vitals:
     pooled: Rates | None = None
     reward_mean: float | None = None
     reward_is_degenerate: bool = False
-    components: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    components: Mapping[str, tuple[float | None, float | None]] = {}
     entropy: float | None = None
     kl: float | None = None
     grad_norm: float | None = None
@@ -56,7 +56,7 @@ class Vitals:
     temperature: float | None = None
     non_finite: tuple[str, ...] = ()
     settings_lag_steps: int | None = None
-    not_applied: Mapping[str, str] = field(default_factory=dict)
+    not_applied: Mapping[str, str] = {}
     acr_primary: float | None = None
     filled_share: float | None = None
     sampling_tries: int | None = None
