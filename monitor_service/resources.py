@@ -416,6 +416,14 @@ class Glance(Struct, frozen=True, kw_only=True):
     severity: Severity | None
 
 
+class Health(Struct, frozen=True, kw_only=True):
+    """The answer to a probe."""
+
+    status: Literal["ok", "ready"]
+    version: str
+    """Of the monitor."""
+
+
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An error, as RFC 9457 describes it, with the field at fault where there is one."""
 

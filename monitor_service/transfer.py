@@ -96,7 +96,7 @@ class Transfer:
             await draft.discard()
         if known is None or replace(known, state=ended(known.state)) != run:
             raise RunConflict(f"another run has the id {run_id!r}, or this one has moved on")
-        return view(run, self._clock()), False
+        return view(known, self._clock()), False
 
     async def _lines(self, snapshot: Snapshot) -> AsyncIterator[bytes]:
         run, counts = snapshot.run, {"steps": 0, "events": 0, "changes": 0}

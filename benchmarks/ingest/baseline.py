@@ -14,48 +14,52 @@ is what `acr serve` has, so that the difference is how it is written and not wha
 - The answer has the same content.
 
 Where the two differ the baseline does less: it takes lists of rewards and one report a request,
-and it keeps no raw rewards, no row of figures and no audit trail, and drops nothing. To create a
-run is its only other route.
+and it keeps no raw rewards, no row of figures and no audit trail, and drops nothing. The engine's
+own values are written and read by msgspec, for which they are made. To create a run is its only
+other route.
 """
 
 import argparse
 import hashlib
 import time
-from dataclasses import fields
 from typing import Any
 
+import msgspec
 import uvicorn
 from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel, TypeAdapter
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
-from benchmarks.ingest.models import Ack, Applied, CreateRun, StepRecord, StepReport, StepResult
+from benchmarks.ingest.models import model, model_of
 from benchmarks.servers import announce
 from monitor_service.config import ServiceConfig
 from monitor_service.engine.advance import advance
 from monitor_service.engine.collapse import Matrix, matrix
-from monitor_service.engine.events import Event
+from monitor_service.engine.orders import Kill
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
-from monitor_service.engine.state import Observation, RunState, Sampling
+from monitor_service.engine.state import Observation, RunState, Sampling, StepFigures
 from monitor_service.errors import InvalidInput
+from monitor_service.resources import Ack, StepRecord
 from monitor_service.server import listen
 from monitor_service.store.keys import EVENTS_KEPT, RunKeys, step_field
-from monitor_service.wire import MAX_COMPLETIONS, MAX_GROUPS, WATCHED_SCALARS
+from monitor_service.wire import (
+    MAX_COMPLETIONS,
+    MAX_GROUPS,
+    WATCHED_SCALARS,
+    CreateRun,
+    StepReport,
+)
 
 MAX_TRIES = 50
 
-
-class TimedEvent(BaseModel):
-    """An event as it is stored."""
-
-    at_s: float
-    event: Event
-
-
-STATE = TypeAdapter(RunState)
-SETTINGS = TypeAdapter(Settings)
+Rewards = list[list[float | None]]
+CreateModel = model_of(CreateRun)
+ReportModel = model(StepReport, {"rewards": Rewards, "primary": Rewards | None})
+RecordModel = model_of(StepRecord)
+FiguresModel = model_of(StepFigures)
+SettingsModel = model_of(Settings)
+AckModel = model_of(Ack)
 
 
 def create_app(redis: Redis) -> FastAPI:
@@ -63,54 +67,66 @@ def create_app(redis: Redis) -> FastAPI:
     app = FastAPI(title="baseline")
 
     @app.post("/v1/runs", status_code=201)
-    async def create(wanted: CreateRun) -> Settings:
-        state = RunState(settings=from_profile("paper", wanted.settings))
-        await redis.hsetnx(RunKeys(wanted.id).run, "state", STATE.dump_json(state))
-        return state.settings
+    async def create(wanted: CreateModel) -> dict[str, str]:  # type: ignore[valid-type]
+        return await begin(redis, wanted)
 
-    @app.post("/v1/runs/{run_id}/steps")
-    async def report_step(run_id: str, report: StepReport) -> Ack:
+    @app.post("/v1/runs/{run_id}/steps", response_model=AckModel)
+    async def report_step(
+        run_id: str,
+        report: ReportModel,  # type: ignore[valid-type]
+    ) -> Any:
         try:
             seen = observation(report)
         except InvalidInput as error:
             raise HTTPException(422, str(error)) from error
-        return await record(redis, run_id, report, seen)
+        status, settings = await record(redis, run_id, report, seen)
+        return AckModel(
+            results=[{"step": seen.step, "status": status}],
+            settings=SettingsModel.model_validate(settings),
+        )
 
     return app
 
 
-async def record(redis: Redis, run_id: str, report: StepReport, seen: Observation) -> Ack:
-    """Take the step into account, exactly once."""
+async def begin(redis: Redis, wanted: Any) -> dict[str, str]:
+    """Create a run, unless there is one of this name."""
+    state = RunState(settings=from_profile(wanted.profile, wanted.settings))
+    await redis.hsetnx(RunKeys(wanted.id).run, "state", msgspec.json.encode(state))
+    return {"id": wanted.id}
+
+
+async def record(redis: Redis, run_id: str, report: Any, seen: Observation) -> tuple[str, Settings]:
+    """Take the step into account, exactly once: (recorded or duplicate, the newest settings)."""
     keys = RunKeys(run_id)
     field = step_field(report.attempt, report.step)
     content = digest(report, seen)
     for _ in range(MAX_TRIES):
         async with redis.pipeline(transaction=True) as pipe:
             await pipe.watch(keys.run)
-            stored = await pipe.hgetall(keys.run)
+            stored = await pipe.hget(keys.run, "state")
             if not stored:
                 raise HTTPException(404, f"run {run_id!r} does not exist")
-            state = STATE.validate_json(stored[b"state"])
+            state = msgspec.json.decode(stored, type=RunState)
             if report.attempt != state.attempt:
                 raise HTTPException(409, f"the run is at attempt {state.attempt}")
             if report.step <= state.step:
                 if await pipe.hget(keys.digests, field) != content.encode():
                     raise HTTPException(409, f"step {report.step} is not what is recorded")
-                return ack(report.step, "duplicate", state.settings)
+                return "duplicate", state.settings
             now_s = time.time()
             moved, figures, events = advance(state, seen, now_s=now_s)
-            kept = StepRecord(
+            kept = RecordModel(
                 step=report.step,
                 attempt=report.attempt,
                 optimizer_step=report.optimizer_step,
                 at_s=now_s,
                 settings_version=moved.settings.version,
-                collapse=figures,
+                collapse=FiguresModel.model_validate(figures),
                 components=report.components,
                 scalars=report.scalars,
                 applied=report.applied,
             ).model_dump_json()
-            settings, after = SETTINGS.dump_json(moved.settings), STATE.dump_json(moved)
+            after, settings = msgspec.json.encode(moved), msgspec.json.encode(moved.settings)
             pipe.multi()  # type: ignore[no-untyped-call]
             pipe.hset(keys.run, mapping={"state": after, "last": kept})
             pipe.set(keys.settings, settings)
@@ -118,23 +134,18 @@ async def record(redis: Redis, run_id: str, report: StepReport, seen: Observatio
             pipe.hset(keys.states, field, after)
             pipe.hset(keys.digests, field, content)
             for event in events:
-                timed = TimedEvent(at_s=now_s, event=event).model_dump_json()
+                timed = msgspec.json.encode({"at_s": now_s, "event": event})
                 pipe.xadd(keys.events, {"event": timed}, maxlen=EVENTS_KEPT)
             pipe.publish(keys.settings_channel, settings)
             try:
                 await pipe.execute()
             except WatchError:
                 continue
-            return ack(report.step, "recorded", moved.settings)
+            return "recorded", moved.settings
     raise HTTPException(503, f"run {run_id!r} is being changed by too many writers")
 
 
-def ack(step: int, status: Any, settings: Settings) -> Ack:
-    """The answer."""
-    return Ack(results=[StepResult(step=step, status=status)], settings=settings)
-
-
-def digest(report: StepReport, seen: Observation) -> str:
+def digest(report: Any, seen: Observation) -> str:
     """Same content, same digest."""
     rest = report.model_dump_json(exclude={"rewards", "primary"})
     hashed = hashlib.blake2b(rest.encode(), digest_size=16)
@@ -144,7 +155,7 @@ def digest(report: StepReport, seen: Observation) -> str:
     return hashed.hexdigest()
 
 
-def observation(report: StepReport) -> Observation:
+def observation(report: Any) -> Observation:
     """The engine's view of a report; raises InvalidInput."""
     rewards = unpacked(report.rewards, "rewards")
     primary = None if report.primary is None else unpacked(report.primary, "primary")
@@ -162,33 +173,33 @@ def observation(report: StepReport) -> Observation:
     )
 
 
-def heard(step: int, applied: Applied, num_groups: int) -> dict[str, Any]:
+def heard(step: int, applied: Any, num_groups: int) -> dict[str, Any]:
     """What the trainer says about its half of the loop."""
     for one in (applied, applied.shadow):
         if one and one.injected_wrong + one.injected_correct > num_groups:
             raise InvalidInput("applied", one.injected_wrong, f"at most {num_groups} groups")
-    sampling = applied.sampling
+    sampling, kill = applied.sampling, applied.kill
     if sampling and sampling.sampled != num_groups:
         raise InvalidInput("applied.sampling.sampled", sampling.sampled, f"{num_groups}")
     ignored = {
         name: knob.reason or "" for name, knob in applied.knobs.items() if knob.status == "ignored"
     }
-    names = [one.name for one in fields(Sampling)]
     return {
         "injected_wrong": applied.injected_wrong,
         "injected_correct": applied.injected_correct,
         "shadow_wrong": applied.shadow.injected_wrong if applied.shadow else 0,
         "shadow_correct": applied.shadow.injected_correct if applied.shadow else 0,
+        "applied_version": applied.settings_version,
         "settings_lag_steps": max(0, step - 1 - applied.through_step),
         "not_applied": {**ignored, **({"settings": applied.note} if applied.note else {})},
-        "kill": applied.kill,
+        "kill": kill and Kill(**kill.model_dump()),
         "killed_after_rearms": applied.killed_after_rearms,
         "command": applied.command,
-        "sampling": sampling and Sampling(**{name: getattr(sampling, name) for name in names}),
+        "sampling": sampling and Sampling(**sampling.model_dump(exclude={"tokens"})),
     }
 
 
-def unpacked(rewards: list[list[float | None]], field: str) -> Matrix:
+def unpacked(rewards: Rewards, field: str) -> Matrix:
     """`[N, G]` float64."""
     width = max(map(len, rewards), default=0)
     if not width or not all(rewards):

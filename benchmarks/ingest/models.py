@@ -19,17 +19,23 @@ class Model(BaseModel):
     """Nothing unknown, nothing converted, nothing infinite."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, allow_inf_nan=False, from_attributes=True
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        from_attributes=True,
+        validate_by_name=True,
+        # The other one has no lookahead, which the pattern of run ids uses.
+        regex_engine="python-re",
     )
 
 
 @cache
-def model_of(struct: type[Struct]) -> type[Model]:
-    """The model of a Struct; a field that pydantic has a method of is its alias."""
+def model_of(struct: type[Struct]) -> Any:
+    """The model of a Struct: a class that the type checker cannot know."""
     return model(struct, {})
 
 
-def model(struct: type[Struct], types: Mapping[str, Any]) -> type[Model]:
+def model(struct: type[Struct], types: Mapping[str, Any]) -> Any:
     """The same with other types for some fields."""
     hints = {**get_type_hints(struct, include_extras=True), **types}
     fields: dict[str, Any] = {}
@@ -41,13 +47,10 @@ def model(struct: type[Struct], types: Mapping[str, Any]) -> type[Model]:
             given["default"] = one.default
         elif one.default_factory is not NODEFAULT:
             given["default_factory"] = one.default_factory
-        is_taken = hasattr(BaseModel, one.name)
-        if is_taken:
-            given["alias"] = one.name
-        name = f"{one.name}_" if is_taken else one.name
-        fields[name] = (_translated(hints[one.name]), Field(**given))
-    found: type[Model] = create_model(struct.__name__, __base__=Model, **fields)
-    return found
+        # Pydantic has methods of its own, such as `schema`.
+        name = f"{one.name}_" if hasattr(BaseModel, one.name) else one.name
+        fields[name] = (_translated(hints[one.name]), Field(alias=one.name, **given))
+    return create_model(struct.__name__, __base__=Model, **fields)
 
 
 def _translated(hint: Any) -> Any:

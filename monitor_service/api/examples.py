@@ -1,5 +1,6 @@
 """An example of everything that is sent and answered: a run of one step, as the engine makes it."""
 
+from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -18,39 +19,39 @@ RUN_ID = "qwen-gsm8k"
 AT_S = 1_760_000_000.0
 REWARDS: list[list[float | None]] = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
 """One group with a signal, one without: ACR = 1/2."""
-WHO = {"actor": "ana", "reason": "is it the threshold?"}
+WHO: dict[str, Any] = {"actor": "ana", "reason": "is it the threshold?"}
 CHANGE = {"threshold": 0.3}
 
 
 @cache
-def examples() -> MappingProxyType[Any, Any]:
-    """By type, as JSON values; a change of settings, which has no type, by its name."""
-    made: dict[Any, Any] = {**_requests(), **_answers()}
-    return MappingProxyType({kind: msgspec.to_builtins(one) for kind, one in made.items()})
+def examples() -> Mapping[str, Any]:
+    """By the name of the type, as JSON values."""
+    made = _requests() | {type(one).__name__: one for one in _answers()}
+    return MappingProxyType({name: msgspec.to_builtins(one) for name, one in made.items()})
 
 
-def _requests() -> dict[Any, Any]:
+def _requests() -> dict[str, Any]:
     return {
-        wire.CreateRun: {"id": RUN_ID, "profile": "guarded", "tags": {"team": "math"}},
-        wire.StepReport: {"step": 1, "rewards": REWARDS, "scalars": {"entropy": 0.42}},
+        "CreateRun": {"id": RUN_ID, "profile": "guarded", "tags": {"team": "math"}},
+        "StepReport": {"step": 1, "rewards": REWARDS, "scalars": {"entropy": 0.42}},
         "SettingsChange": {**CHANGE, **WHO},
-        resources.OverrideRequest: {
+        "OverrideRequest": {
             "settings": {"mode": "shadow"},
             "expires_in_steps": 50,
             "expires_in_s": 3600,
             **WHO,
         },
-        resources.Order: WHO,
-        resources.CommandRequest: {"command": "save", **WHO},
-        resources.EndOfRun: {"attempt": 1, "how": "finished"},
-        resources.ResultRequest: {"accuracy": 0.412, "benchmark": "MATH-500"},
-        resources.Description: {"tags": {"team": "math"}, "notes": "second try", **WHO},
-        resources.DefaultsRequest: {"profile": "guarded", "settings": {"alpha": 0.4}, **WHO},
+        "Order": WHO,
+        "CommandRequest": {"command": "save", **WHO},
+        "EndOfRun": {"attempt": 1, "how": "finished"},
+        "ResultRequest": {"accuracy": 0.412, "benchmark": "MATH-500"},
+        "Description": {"tags": {"team": "math"}, "notes": "second try", **WHO},
+        "DefaultsRequest": {"profile": "guarded", "settings": {"alpha": 0.4}, **WHO},
     }
 
 
-def _answers() -> dict[Any, Any]:
-    report = msgspec.convert(_requests()[wire.StepReport], wire.StepReport)
+def _answers() -> list[Any]:
+    report = msgspec.convert(_requests()["StepReport"], wire.StepReport)
     before = with_changes(RunState(settings=Settings(session=f"{AT_S:.6f}-1")), CHANGE)
     state, figures, _ = advance(before, wire.observation(report), now_s=AT_S)
     version = before.settings.version
@@ -103,15 +104,15 @@ def _answers() -> dict[Any, Any]:
     result = resources.Result(
         run_id=RUN_ID, accuracy=0.412, benchmark="MATH-500", acr_100=None, at_s=AT_S
     )
-    return {
-        resources.Run: run,
-        resources.RunList: resources.RunList(runs=[run], total=1, next_after=None),
-        resources.Ack: resources.Ack(
+    return [
+        run,
+        resources.RunList(runs=[run], total=1, next_after=None),
+        resources.Ack(
             results=[resources.StepResult(step=1, status="recorded")], settings=state.settings
         ),
-        resources.StepRecord: record,
-        resources.StepPage: resources.StepPage(steps=[record], next_from=None, records_from=1),
-        resources.StepColumns: resources.StepColumns(
+        record,
+        resources.StepPage(steps=[record], next_from=None, records_from=1),
+        resources.StepColumns(
             run_id=RUN_ID,
             fields=["step", "acr"],
             total=1,
@@ -120,7 +121,7 @@ def _answers() -> dict[Any, Any]:
             next_from=None,
             columns={"step": [1], "acr": [figures.acr]},
         ),
-        resources.StepGroups: resources.StepGroups(
+        resources.StepGroups(
             run_id=RUN_ID,
             step=1,
             attempt=1,
@@ -135,18 +136,16 @@ def _answers() -> dict[Any, Any]:
                 ),
             ],
         ),
-        resources.SettingsView: resources.SettingsView(settings=state.settings, changed=changed),
-        resources.OrderPage: resources.OrderPage(orders=[order], next=None),
-        resources.EventPage: resources.EventPage(
+        resources.SettingsView(settings=state.settings, changed=changed),
+        resources.OrderPage(orders=[order], next=None),
+        resources.EventPage(
             events=[resources.EventView(id=order.id, at_s=AT_S, event=event)], next=None
         ),
-        resources.Diagnosis: resources.Diagnosis(
-            run_id=RUN_ID, step=1, verdicts=[], failure="", knobs=[]
-        ),
-        resources.ForecastView: resources.ForecastView(
+        resources.Diagnosis(run_id=RUN_ID, step=1, verdicts=[], failure="", knobs=[]),
+        resources.ForecastView(
             run_id=RUN_ID, forecast=forecast(state.health.first_hundred, []), result=None
         ),
-        resources.Result: result,
-        resources.Defaults: resources.Defaults(profile="guarded", settings={"alpha": 0.4}),
-        resources.Health: resources.Health(status="ok", version="1.0.0"),
-    }
+        result,
+        resources.Defaults(profile="guarded", settings={"alpha": 0.4}),
+        resources.Health(status="ok", version="1.0.0"),
+    ]

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from monitor_service import resources, wire
 from monitor_service.api.errors import PROBLEM
@@ -81,7 +81,7 @@ def documented(
     if has_revision and body is not None:
         parameters.append(IF_MATCH)
     if parameters:
-        extra["parameters"] = [{"in": "query", **one} for one in parameters]
+        extra["parameters"] = [dict(one) for one in parameters]
     content = _answered(reply) if reply is not None else {}
     content |= {name: {"schema": _TEXT} for name in as_text}
     answer: dict[str, Any] = {"description": status.phrase, "content": content}
@@ -97,6 +97,7 @@ def documented(
         responses[412] = _refusal(HTTPStatus.PRECONDITION_FAILED)
     return {
         "response_model": None,
+        "response_class": Response,
         "status_code": status,
         "responses": responses,
         "openapi_extra": extra,
@@ -133,6 +134,8 @@ def _complete(document: dict[str, Any]) -> None:
                     one["schema"] = dict(IN_PATH[one["name"]])
             # FastAPI describes the 422 of a validation that is not ours.
             operation["responses"].pop("422", None)
+            for one in (operation.get("requestBody", {}), *operation["responses"].values()):
+                _illustrate(one)
             for status in _refusals(path, operation):
                 operation["responses"].setdefault(str(int(status)), _refusal(status))
 
@@ -170,20 +173,14 @@ def _read(body: Any) -> dict[str, Any]:
     if body is wire.StepReport:
         several = {"type": "array", "items": schema, "minItems": 1, "maxItems": wire.MAX_REPORTS}
         schema = {"anyOf": [schema, several]}
-    example = examples()[body if isinstance(body, type) else SETTINGS_CHANGE]
-    return {
-        wire.JSON: {"schema": schema, "example": example},
-        wire.MSGPACK: {"schema": schema},
-    }
+    return {name: {"schema": schema} for name in (wire.JSON, wire.MSGPACK)}
 
 
 def _answered(reply: Any) -> dict[str, Any]:
     """The content of an answer."""
-    if isinstance(reply, tuple):
-        named = {kind.__name__: {"value": examples()[kind]} for kind in reply}
-        schema = {"oneOf": [_schema(kind) for kind in reply]}
-        return {wire.JSON: {"schema": schema, "examples": named}}
-    return {wire.JSON: {"schema": _schema(reply), "example": examples()[reply]}}
+    kinds = reply if isinstance(reply, tuple) else (reply,)
+    schemas = [_schema(kind) for kind in kinds]
+    return {wire.JSON: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
 
 
 def _schema(kind: Any) -> dict[str, Any]:
@@ -193,25 +190,36 @@ def _schema(kind: Any) -> dict[str, Any]:
     return schema
 
 
+def _illustrate(body_or_answer: dict[str, Any]) -> None:
+    """Add the examples to a content of JSON."""
+    content = body_or_answer.get("content", {}).get(wire.JSON)
+    if content is None:
+        return
+    schema = content["schema"]
+    several = schema.get("oneOf") or schema.get("anyOf", [])[:1] or [schema]
+    names = [one["$ref"].rpartition("/")[2] for one in several]
+    content["examples"] = {name: {"value": examples()[name]} for name in names}
+
+
 def _schemas() -> dict[str, Any]:
     """Of every type there is an example of, and of what they are made of."""
-    kinds = [kind for kind in examples() if isinstance(kind, type)]
-    _, components = msgspec.json.schema_components([*kinds, resources.Problem], ref_template=_REF)
+    kinds = [vars(wire).get(name) or vars(resources).get(name) for name in examples()]
+    known = [kind for kind in kinds if kind is not None]
+    _, components = msgspec.json.schema_components([*known, resources.Problem], ref_template=_REF)
     tunable = components[Settings.__name__]["properties"]
-    properties = {name: tunable[name] for name in TUNABLE}
+    # A change has no defaults: what it leaves out stays.
+    properties = {name: {**tunable[name]} for name in TUNABLE}
+    for one in properties.values():
+        one.pop("default", None)
+    properties["reason"] = {"type": "string", "minLength": 1, "maxLength": wire.MAX_REASON_CHARS}
+    properties["actor"] = {"type": ["string", "null"], "maxLength": wire.MAX_NAME_CHARS}
     components[SETTINGS_CHANGE] = {
         "type": "object",
         "title": SETTINGS_CHANGE,
         "description": "Other values for any of the settings, and who wants them and why.",
-        "properties": {
-            **{name: dict(one, default=None) for name, one in properties.items()},
-            "reason": {"type": "string", "minLength": 1, "maxLength": wire.MAX_REASON_CHARS},
-            "actor": {"type": ["string", "null"], "maxLength": wire.MAX_NAME_CHARS},
-        },
+        "properties": properties,
         "required": ["reason"],
         "minProperties": 2,
         "additionalProperties": False,
     }
-    for one in components[SETTINGS_CHANGE]["properties"].values():
-        one.pop("default", None)
     return components

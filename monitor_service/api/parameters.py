@@ -42,13 +42,14 @@ def several(name: str, one: Mapping[str, Any], *, about: str = "") -> Parameter:
 
 def header(name: str, pattern: str, *, about: str) -> Parameter:
     """A header, which may be left out."""
-    schema = {"type": "string", "pattern": pattern}
+    schema = {"type": "string", **({"pattern": pattern} if pattern else {})}
     return {"name": name, "in": "header", "schema": schema, "description": about}
 
 
 IF_MATCH = header(
     "If-Match", REVISION, about="The ETag of what was seen: refused (412) if it has changed since"
 )
+LAST_EVENT_ID = header("Last-Event-ID", "", about="Go on after this message; without it, from now")
 
 IN_PATH: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

@@ -15,6 +15,7 @@ from monitor_service.__about__ import __version__
 from monitor_service.cli.audit import audit
 from monitor_service.cli.defaults import defaults
 from monitor_service.cli.events import events
+from monitor_service.cli.export import export, import_
 from monitor_service.cli.forecast import forecast, result
 from monitor_service.cli.groups import groups
 from monitor_service.cli.history import history
@@ -57,6 +58,8 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "note": note,
         "delete": delete,
         "restore": restore,
+        "export": export,
+        "import": import_,
     },
     "Start": {"serve": serve},
 }

@@ -27,6 +27,7 @@ from monitor_service.resources import (
     Diagnosis,
     EndOfRun,
     ForecastView,
+    Health,
     Order,
     OverrideRequest,
     Result,
@@ -39,12 +40,6 @@ from monitor_service.wire import CreateRun, StepReport
 
 TIMEOUT_S = 10.0
 JSON_LINES = "application/x-ndjson"
-
-
-class Health(Struct, frozen=True):
-    """What a monitor of any version says of itself."""
-
-    version: str
 
 
 class MonitorApi(Past):

@@ -83,7 +83,6 @@ class Groups(Struct, frozen=True, kw_only=True):
         counts: groups by outcome, in the order of `Outcome`.
         sizes: `[N]` scored completions of each group.
         means: `[N]` mean reward; NaN where nothing was scored.
-        stds: `[N]` population std; NaN where nothing was scored.
         mean_reward: over all scored completions, not over groups; None when there are none. Exactly
             rounded, so that two steps with the same rewards in another order compare equal.
         num_invalid: rewards that were infinite or beyond `REWARD_LIMIT`, counted as unscored.
@@ -95,7 +94,6 @@ class Groups(Struct, frozen=True, kw_only=True):
     counts: tuple[int, ...]
     sizes: npt.NDArray[np.int64]
     means: Matrix
-    stds: Matrix
     mean_reward: float | None
     num_invalid: int
     rewards: Matrix
@@ -124,6 +122,16 @@ class Groups(Struct, frozen=True, kw_only=True):
         """Share of scored groups with one of these outcomes; None when no group was scored."""
         num_scored = self.num_scored
         return sum(map(self.count, outcomes)) / num_scored if num_scored else None
+
+    @property
+    def stds(self) -> Matrix:
+        """`[N]` population std of each group; NaN where nothing was scored."""
+        by_place = np.ascontiguousarray(self.rewards.T)
+        is_scored = ~np.isnan(by_place)
+        lowest, _ = _ends(by_place, is_scored)
+        deviations = _scored_or_zero(by_place - lowest, is_scored)
+        found = _stds(deviations, self.means - lowest, is_scored, self.sizes)
+        return np.where(self.sizes > 0, found, np.nan)
 
     @property
     def is_degenerate(self) -> bool:
@@ -176,43 +184,41 @@ def judge(
         collapse_std: reward units; strict bound below which a group is collapsed.
     """
     rewards, scored, num_invalid = usable(rewards)
-    is_complete = bool(scored.all())
     # Groups run along the second axis here: NumPy adds columns of long rows, not long columns.
     by_place = np.ascontiguousarray(rewards.T)
-    is_scored = None if is_complete else np.ascontiguousarray(scored.T)
-    width = rewards.shape[1]
-    sizes = np.full(len(rewards), width) if is_complete else scored.sum(axis=1)
-    counts = np.maximum(sizes, 1)
+    is_scored = None if scored.all() else np.ascontiguousarray(scored.T)
+    num_groups, width = rewards.shape
+    sizes = np.full(num_groups, width) if is_scored is None else is_scored.sum(axis=0)
     lowest, highest = _ends(by_place, is_scored)
     # Deviations from a member of the group: a constant group is exactly zero at any offset.
     deviations = _scored_or_zero(by_place - lowest, is_scored)
-    offsets = deviations.sum(axis=0) / counts
-    centred = _scored_or_zero(deviations - offsets, is_scored)
-    stds = np.sqrt(np.square(centred).sum(axis=0) / counts)
-    collapsed = stds < collapse_std
-    # NaN as soon as one group has no scored completion; that says nothing then.
-    peak = float(np.maximum(-lowest, highest).max(initial=0.0))
+    offsets = deviations.sum(axis=0) / np.maximum(sizes, 1)
+    spread = highest - lowest
+    # Two members this far apart are enough for a larger std, whatever the others are.
+    collapsed = spread < 2 * collapse_std * math.sqrt(2 * width)
+    if (spread[collapsed] > 0).any():
+        collapsed = _stds(deviations, offsets, is_scored, sizes) < collapse_std
 
-    judged = rewards
+    judged, ends = rewards, (lowest, highest)
     if primary is not None:
-        judged, judged_scored, _ = usable(primary)
-        is_scored = None if judged_scored.all() else np.ascontiguousarray(judged_scored.T)
-        lowest_judged, highest_judged = _ends(np.ascontiguousarray(judged.T), is_scored)
-    else:
-        lowest_judged, highest_judged = lowest, highest
-    wrong, correct = _sides(lowest_judged, highest_judged, reward_range)
-    outcomes = np.full(len(rewards), Outcome.MIXED, dtype=np.int8)
+        judged, scored, _ = usable(primary)
+        is_judged = None if scored.all() else np.ascontiguousarray(scored.T)
+        ends = _ends(np.ascontiguousarray(judged.T), is_judged)
+    wrong, correct = _sides(*ends, reward_range)
+    outcomes = np.zeros(num_groups, dtype=np.int8)
     outcomes[collapsed] = Outcome.UNIFORM_OTHER
     outcomes[collapsed & wrong] = Outcome.ALL_WRONG
     outcomes[collapsed & correct] = Outcome.ALL_CORRECT
-    outcomes[sizes < 2] = Outcome.UNSCORED
+    if is_scored is not None or width < 2:
+        outcomes[sizes < 2] = Outcome.UNSCORED
+    # NaN as soon as one group has no scored completion; that says nothing then.
+    peak = float(np.maximum(-lowest, highest).max(initial=0.0))
     return Groups(
         outcomes=outcomes,
         counts=tuple(np.bincount(outcomes, minlength=len(Outcome)).tolist()),
         sizes=sizes,
         means=lowest + offsets,
-        stds=np.where(np.isnan(lowest), np.nan, stds),
-        mean_reward=_mean(rewards if is_complete else rewards[scored], peak),
+        mean_reward=_mean(rewards if is_scored is None else by_place[is_scored], peak),
         num_invalid=num_invalid,
         rewards=rewards,
         judged=judged,
@@ -245,6 +251,14 @@ def _ends(by_place: Matrix, is_scored: Mask | None) -> tuple[Matrix, Matrix]:
 
 def _scored_or_zero(values: Matrix, is_scored: Mask | None) -> Matrix:
     return values if is_scored is None else np.where(is_scored, values, 0.0)
+
+
+def _stds(
+    deviations: Matrix, offsets: Matrix, is_scored: Mask | None, sizes: npt.NDArray[np.int64]
+) -> Matrix:
+    """`[N]` population std of deviations `[G, N]` around their means; 0 where none is scored."""
+    centred = _scored_or_zero(deviations - offsets, is_scored)
+    return np.asarray(np.sqrt(np.square(centred).sum(axis=0) / np.maximum(sizes, 1)))
 
 
 def _mean(scored: Matrix, peak: float) -> float | None:

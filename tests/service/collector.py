@@ -1,7 +1,7 @@
 """The same metrics by prometheus_client, whose format is the one that counts: slower, and apart."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -51,7 +51,7 @@ _SCALARS = {
 
 
 class _Collector:
-    def __init__(self, runs: Sequence[Run], standings: Mapping[str, int]) -> None:
+    def __init__(self, runs: Sequence[Run], standings: Mapping[Any, int]) -> None:
         self._runs = runs
         self._standings = standings
 
@@ -272,7 +272,7 @@ def _lag_steps(run: Run) -> float | None:
     return run.last.step - 1 - run.last.applied.through_step
 
 
-def latest(runs: Iterable[Run], standings: Mapping[str, int]) -> bytes:
+def latest(runs: Iterable[Run], standings: Mapping[Any, int]) -> bytes:
     """The exposition text of these runs."""
     registry = CollectorRegistry()
     registry.register(_Collector(list(runs), standings))

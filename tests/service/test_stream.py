@@ -38,12 +38,12 @@ def eventful(client: httpx.Client, run_id: str) -> None:
     settings_after(ordered(client, run_id, "kill"))
     reported(client, run_id, 7, 8, attempt=2)
     client.post("/v1/runs", json={"id": run_id, "resume_from_step": 7})
-    reported(client, run_id, 8, 2**52, attempt=3)
+    reported(client, run_id, 8, 15_000, attempt=3)
     settings_after(ordered(client, run_id, "rearm", reason="why"))
 
 
 EVENTFUL_STEPS = [(1, 1), (1, 2), (1, 6), (1, 7), (1, 9), (1, 10), (2, 7), (2, 8), (3, 8)]
-EVENTFUL_STEPS += [(3, 2**52)]
+EVENTFUL_STEPS += [(3, 15_000)]
 
 
 def names_of(steps: list[dict[str, Any]]) -> list[tuple[int, int]]:
@@ -100,10 +100,10 @@ def test_from_every_message_on_the_rest_is_told_and_nothing_else(base_url, clien
             if place + 1 < len(whole):
                 eventually(lambda: newest in again.told("settings"), "the rest is told")
             else:
-                reported(client, run_id, 2**52 + 1, attempt=3)
-                again.waits_for_step(2**52 + 1)
+                reported(client, run_id, 15_001, attempt=3)
+                again.waits_for_step(15_001)
                 rest = [one for one in again.frames if one.name == "step"]
-                assert names_of(again.told("step")) == [(3, 2**52 + 1)]
+                assert names_of(again.told("step")) == [(3, 15_001)]
             got = [one for one in again.frames if one.name in ("step", "event")]
             assert [(one.name, one.data) for one in got] == [(one.name, one.data) for one in rest]
             assert not {"run", "reset"} & set(again.names())

@@ -9,13 +9,13 @@ from monitor_service.resources import Defaults, DefaultsRequest
 router = APIRouter(prefix="/v1/defaults", tags=["defaults"])
 
 
-@router.get("", **documented(reply=Defaults))
+@router.get("", **documented(reply=Defaults, has_revision=True))
 async def get_defaults(request: Request) -> Response:
     """The profile of runs that name none, and settings on top of the profile of every run."""
     return _with_etag(await monitor_of(request).defaults.now())
 
 
-@router.patch("", **documented(body=DefaultsRequest, reply=Defaults))
+@router.patch("", **documented(body=DefaultsRequest, reply=Defaults, has_revision=True))
 async def change_defaults(request: Request) -> Response:
     """Change what new runs start with; `reason` is required. Runs that exist stay as they are.
 

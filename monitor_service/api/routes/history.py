@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from monitor_service.api.body import monitor_of, parsed, reply, whole_number
 from monitor_service.api.openapi import documented
+from monitor_service.api.parameters import MAX_STEP, choice, text, whole
 from monitor_service.errors import InvalidInput
 from monitor_service.resources import StepColumns, StepGroups, StepPage, StepRecord
 from monitor_service.series import COLUMNS, comma_separated
@@ -16,26 +17,24 @@ router = APIRouter(prefix="/v1/runs/{run_id}/steps", tags=["history"])
 CSV = "text/csv"
 PAGE_STEPS = 1000
 PAGE_ROWS = 10_000
-MAX_STEP = 2**53
 
-_FIELDS = {
-    "name": "fields",
-    "schema": {"type": "string"},
-    "description": f"Answer these columns, separated by commas: {', '.join(COLUMNS)}",
-}
-_FORMAT = {"name": "format", "schema": {"enum": ["json", "csv"]}}
-_POINTS = {
-    "name": "points",
-    "schema": {"type": "integer", "minimum": 2, "maximum": PAGE_ROWS},
-    "description": "Answer at most so many steps of the whole range, so that spikes survive",
-}
+_LISTED = (
+    *("from", "to", whole("limit", PAGE_ROWS, about=f"Of records at most {PAGE_STEPS}")),
+    text("fields", about=f"Answer these columns, separated by commas: {', '.join(COLUMNS)}"),
+    whole(
+        *("points", PAGE_ROWS),
+        low=2,
+        about="Answer at most so many steps of the whole range, so that spikes survive",
+    ),
+    choice("format", "json", "csv"),
+)
 
 
 @router.get(
     "",
     **documented(
         reply=(StepPage, StepColumns),
-        query=("from", "to", "limit", _FIELDS, _POINTS, _FORMAT),
+        query=_LISTED,
         as_text=(CSV,),
     ),
 )

@@ -1,7 +1,6 @@
 """Runs: create, list, get, and what happened to them."""
 
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -15,6 +14,8 @@ from monitor_service.api.body import (
     whole_number,
 )
 from monitor_service.api.openapi import documented
+from monitor_service.api.parameters import choice, several, text, whole
+from monitor_service.api.parameters import flag as may_be
 from monitor_service.engine.events import KINDS
 from monitor_service.errors import InvalidInput
 from monitor_service.lifecycle import Lifecycle
@@ -27,24 +28,24 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 MOST_RUNS = 1000
 
 
-def _flag(name: str) -> dict[str, Any]:
-    return {"name": name, "schema": {"type": "boolean"}}
-
-
-def _text(name: str) -> dict[str, Any]:
-    return {"name": name, "schema": {"type": "string"}}
-
+MOST_EVENTS = 1000
 
 _LISTED = (
-    {"name": "limit", "schema": {"type": "integer", "minimum": 1, "maximum": MOST_RUNS}},
-    _text("after"),
-    {"name": "state", "schema": {"type": "string", "enum": list(STANDINGS)}},
-    {"name": "tag", "schema": {"type": "array", "items": {"type": "string"}}},
-    _text("q"),
+    whole("limit", MOST_RUNS),
+    text("after", about="`next_after` of the page before"),
+    choice("state", *STANDINGS),
+    several("tag", {"type": "string", "pattern": ":"}, about="NAME:VALUE"),
+    text("q", about="Part of the id"),
+)
+_HAPPENED = (
+    whole("limit", MOST_EVENTS),
+    text("before", about="An event: the older ones, newest first"),
+    text("after", about="An event: the newer ones, oldest first"),
+    several("kind", {"type": "string", "enum": list(KINDS)}),
 )
 
 
-@router.post("", **documented(body=CreateRun, reply=Run, status=HTTPStatus.CREATED))
+@router.post("", **documented(body=CreateRun, reply=Run, status=HTTPStatus.CREATED, or_known=True))
 async def create_run(request: Request) -> Response:
     """Create a run, or find it: 201 when it is new, 200 when the id was known."""
     wanted = await read(request, CreateRun)
@@ -78,7 +79,7 @@ def _tag(text: str) -> tuple[str, str]:
     return name, value
 
 
-@router.get("/{run_id}", **documented(reply=Run, query=(_flag("deleted"),)))
+@router.get("/{run_id}", **documented(reply=Run, query=(may_be("deleted"),)))
 async def get_run(run_id: str, request: Request) -> Response:
     """One run as it stands; with `deleted=true` even if it was deleted."""
     is_deleted = flag(request, "deleted")
@@ -94,7 +95,7 @@ async def describe_run(run_id: str, request: Request) -> Response:
 
 @router.delete(
     "/{run_id}",
-    **documented(reply=Run, query=(_flag("purge"), _text("reason"), _text("actor")), or_empty=True),
+    **documented(reply=Run, query=(may_be("purge"), text("reason"), text("actor")), or_empty=True),
 )
 async def delete_run(run_id: str, request: Request) -> Response:
     """Hide a run: it takes no reports and is in no list until somebody restores it.
@@ -119,13 +120,13 @@ def _lifecycle(request: Request) -> Lifecycle:
     return monitor_of(request).lifecycle.by(origin_of(request))
 
 
-@router.get("/{run_id}/events", **documented(reply=EventPage, query=("limit",)))
+@router.get("/{run_id}/events", **documented(reply=EventPage, query=_HAPPENED))
 async def list_events(run_id: str, request: Request) -> Response:
     """Events of a run, newest first, a page at a time; `after` an event, oldest first.
 
     `kind` names those that are wanted and may be repeated.
     """
-    limit = whole_number(request, "limit", 100, low=1, high=1000) or 100
+    limit = whole_number(request, "limit", 100, low=1, high=MOST_EVENTS) or 100
     query = request.query_params
     kinds = query.getlist("kind")
     for kind in kinds:

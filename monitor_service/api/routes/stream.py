@@ -7,15 +7,19 @@ from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from monitor_service.api.body import caller_of, monitor_of
+from monitor_service.api.openapi import documented
+from monitor_service.api.parameters import LAST_EVENT_ID, text
 from monitor_service.live.watcher import Watcher
 
 router = APIRouter(prefix="/v1", tags=["stream"])
+
+SSE = "text/event-stream"
 
 
 class EventStream(Response):
     """Server-sent events, until the client leaves or the stream is over."""
 
-    media_type = "text/event-stream"
+    media_type = SSE
 
     def __init__(self, watching: AbstractAsyncContextManager[Watcher]) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
@@ -47,14 +51,17 @@ async def _end_with(receive: Receive, watcher: Watcher) -> None:
     watcher.end()
 
 
-@router.get("/runs/{run_id}/stream", response_class=Response)
+@router.get(
+    "/runs/{run_id}/stream",
+    **documented(reply=None, query=(LAST_EVENT_ID, text("last_event_id")), as_text=(SSE,)),
+)
 async def watch_run(run_id: str, request: Request) -> Response:
     """What happens to a run, from now on or on from `Last-Event-ID`: steps, settings, events."""
     last_id = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
     return EventStream(monitor_of(request).live.run(run_id, last_id))
 
 
-@router.get("/stream", response_class=Response)
+@router.get("/stream", **documented(reply=None, as_text=(SSE,)))
 async def watch_runs(request: Request) -> Response:
     """One light message for the transitions of any run, at most twice a second and run."""
     return EventStream(monitor_of(request).live.runs(caller_of(request).allows_run))

@@ -25,7 +25,10 @@ async def export_run(run_id: str, request: Request) -> Response:
     return StreamingResponse(lines, media_type=LINES, headers={"content-disposition": name})
 
 
-@router.post("/import", **documented(body=LINES, reply=Run, status=HTTPStatus.CREATED))
+@router.post(
+    "/import",
+    **documented(body=LINES, reply=Run, status=HTTPStatus.CREATED, or_known=True),
+)
 async def import_run(run_id: str, request: Request) -> Response:
     """Take in what an export wrote, under this id, whole or not at all; the run is ended.
 
