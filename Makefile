@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types fmt dashboards bench bench-control up down clean
+.PHONY: help install demo test check lint types fmt dashboards up down clean
+.PHONY: bench bench-control bench-ingest bench-loop bench-soak bench-peers
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -53,6 +54,18 @@ bench: install  ## What hook and client cost a training step, beside plain TRL
 
 bench-control: install  ## What every control law decides, by simulation (some minutes)
 	$(BIN)/python -m benchmarks.control
+
+bench-ingest: install  ## CPU time of a report, against a plain service (2 minutes)
+	$(BIN)/python -m benchmarks.ingest
+
+bench-loop: install  ## How soon new settings reach a trainer, up to 500 of them (2 minutes)
+	$(BIN)/python -m benchmarks.loop
+
+bench-soak: install  ## 200 trainers for 10 minutes: nothing lost, nothing grows
+	$(BIN)/python -m benchmarks.soak
+
+bench-peers: install  ## The same step logged by MLflow, Trackio, W&B and others, where installed
+	$(BIN)/python -m benchmarks.peers
 
 up:  ## Redis, monitor, Prometheus and Grafana in containers
 	docker compose up --detach --build --wait

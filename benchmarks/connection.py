@@ -16,7 +16,7 @@ _LENGTH = b"\r\ncontent-length:"
 def request(path: str, body: bytes = b"", media_type: str = JSON, method: str = "POST") -> bytes:
     """A request as it goes over the wire."""
     head = (
-        f"{method} {path} HTTP/1.1\r\nhost: monitor\r\ncontent-type: {media_type}\r\n"
+        f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {media_type}\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

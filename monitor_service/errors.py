@@ -5,7 +5,6 @@ AcrError
 │   ├── UnreadableInput   not even parseable as the format it claims to be
 │   └── UnknownFormat     a format we do not read
 ├── InputTooLarge         more than a configured limit allows
-├── BodyIncomplete        the rest of the body did not come in time
 ├── Unauthorized          no token, or not a valid one
 ├── Forbidden             a token that is not for this
 │   └── TooManyRuns       there may be no further run
@@ -73,10 +72,6 @@ class UnknownFormat(InvalidInput):
 
 class InputTooLarge(AcrError):
     """The body or a count in it exceeds a limit."""
-
-
-class BodyIncomplete(AcrError):
-    """The sender stopped, or was too slow, before the body was whole."""
 
 
 class Unauthorized(AcrError):

@@ -30,6 +30,8 @@ from monitor_service.urls import without_password
 KEEP_ALIVE_S = 75
 """Trainers report every few seconds to minutes; reconnecting each time would be waste."""
 SHUTDOWN_S = 10
+VANISHED_MS = 60_000
+"""A peer that acknowledges nothing for so long is gone: streams are not kept for it."""
 WATCH_EVERY_S = 30
 SWEEP_EVERY_S = 3600
 OTHER_FILES = 256
@@ -83,6 +85,8 @@ def listen(config: ServiceConfig) -> socket.socket:
     # Inherited by every connection. asyncio does not set it on those of a socket made by hand, and
     # without it each reply waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_MS)
     return listener
 
 
@@ -140,6 +144,7 @@ def http_server(
             app,
             http=limits,
             ws="none",
+            lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -9,7 +9,6 @@ import hmac
 import re
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -48,8 +47,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
         return self.expires_at_s is not None and now_s >= self.expires_at_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks; as it stands somebody without a token, where none is needed."""
 
     name: str = ""

@@ -179,7 +179,7 @@ async def _batches(
 ) -> AsyncIterator[list[bytes]]:
     """The lines of a file, some at a time; raises InputTooLarge."""
     rest, lines, waiting = bytearray(), [], 0
-    number = size = 0
+    number, size = 1, 0
     async for chunk in body:
         size += len(chunk)
         if size > max_bytes:
@@ -187,6 +187,7 @@ async def _batches(
         searched = len(rest)
         rest += chunk
         while (end := rest.find(b"\n", searched)) >= 0:
+            _check_length(number, end, max_line_bytes)
             lines.append(bytes(rest[:end]))
             del rest[: end + 1]
             searched = 0
@@ -195,7 +196,11 @@ async def _batches(
             if len(lines) >= LINES_AT_ONCE or waiting >= BYTES_AT_ONCE:
                 yield lines
                 lines, waiting = [], 0
-        if len(rest) > max_line_bytes:
-            raise InputTooLarge(f"line {number + 1}: more than the {max_line_bytes} bytes allowed")
+        _check_length(number, len(rest), max_line_bytes)
     if lines := lines + [bytes(rest)] * bool(rest):
         yield lines
+
+
+def _check_length(number: int, size: int, most: int) -> None:
+    if size > most:
+        raise InputTooLarge(f"line {number}: more than the {most} bytes allowed")

@@ -94,9 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{options.rounds} rounds of {options.reports} reports; medians, ratios with the 90 % "
         "interval of their median and p10-p90 of the rounds",
         table(costs),
-        *(
-            f"noise at {size}: the second acr serve over the first "
-            f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
+        "noise, the second acr serve over the first: "
+        + ", ".join(
+            f"{size} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
             for size, one in noise(costs).items()
         ),
         f"the load process was busy for at most {_busiest(costs):.0%} of the time while it sent to "

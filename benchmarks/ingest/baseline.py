@@ -90,7 +90,7 @@ def create_app(redis: Redis) -> FastAPI:
 
 async def begin(redis: Redis, wanted: Any) -> dict[str, str]:
     """Create a run, unless there is one of this name."""
-    state = RunState(settings=from_profile(wanted.profile, wanted.settings))
+    state = RunState(settings=from_profile(wanted.profile or "paper", wanted.settings))
     await redis.hsetnx(RunKeys(wanted.id).run, "state", msgspec.json.encode(state))
     return {"id": wanted.id}
 

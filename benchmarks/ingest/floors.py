@@ -1,6 +1,7 @@
 """What no service can do without: the arithmetic on the matrix, on its own, in this process."""
 
 import time
+
 from msgspec.structs import replace
 
 from benchmarks.reports import Reports, batches

@@ -84,7 +84,9 @@ async def _burst(burst: Burst) -> Stages:
     lines = [await Connection.to(burst.url) for _ in burst.runs]
     if burst.is_service and burst.first_step == 1:
         for line, run_id in zip(lines, burst.runs, strict=True):
-            await line.ask(creation(run_id))
+            status, body = await line.ask(creation(run_id))
+            if status != 201:
+                raise ValueError(f"{burst.url}, status {status}: {body[:300]!r}")
     prepared = [
         reports.requests(run_id, steps, burst.media_type, burst.per_request)
         for run_id in burst.runs

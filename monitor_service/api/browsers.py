@@ -3,7 +3,7 @@
 There is no CORS: no reply allows another origin anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from types import MappingProxyType
@@ -33,14 +33,19 @@ _ALWAYS = (
 _OVER_TLS = (b"strict-transport-security", b"max-age=31536000")
 
 
+@lru_cache
+def _headers(policy: bytes, scheme: str) -> Sequence[tuple[bytes, bytes]]:
+    found = (*_ALWAYS, (b"content-security-policy", policy))
+    return (*found, _OVER_TLS) if scheme == "https" else found
+
+
 def marked(scope: Scope, send: Send) -> Send:
     """The same, with the headers that every reply has."""
-    policy = (b"content-security-policy", _POLICIES.get(scope["path"], _NOTHING))
-    more = [*_ALWAYS, policy, *([_OVER_TLS] if scope["scheme"] == "https" else [])]
+    more = _headers(_POLICIES.get(scope["path"], _NOTHING), scope["scheme"])
 
     async def send_marked(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *more]}
+            message["headers"] = [*message.get("headers", ()), *more]
         await send(message)
 
     return send_marked

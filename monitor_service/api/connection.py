@@ -21,9 +21,11 @@ MAX_HEAD_BYTES = 65_536
 MAX_PIPELINED = 16
 """Requests that may wait for the answer to the one before."""
 LINGER_S = 5.0
-"""What still comes of a body that was answered already is read for so long, so that the answer is
-not lost in a reset."""
+"""What still comes after an answer is passed over for so long: hanging up at once could have the
+answer lost in a reset."""
 STALLED_S = 30.0
+SLOWEST_BYTES_PER_S = 65_536
+"""A body has the time that any request has, and what it takes at this rate."""
 LEAST_READ_BYTES = 65_536
 """Who reads less of a reply than this in `STALLED_S`, though there is more, is cut off."""
 
@@ -35,12 +37,14 @@ class Connection(HttpToolsProtocol):
     max_connections: ClassVar[int]
     by_address: ClassVar[Counter[str]]
 
+    _is_refused = False
     _is_in_head = False
     _head_bytes = 0
+    _body_due_s = 0.0
+    """By the loop's clock; it moves on with every piece of the body."""
     _deadline: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
     _address = ""
-    _refused_with: HTTPStatus = HTTPStatus.BAD_REQUEST
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # noqa: D102
         super().connection_made(transport)
@@ -51,6 +55,7 @@ class Connection(HttpToolsProtocol):
             or self.by_address[self._address] > self.max_connections // 2
         ):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+            self.transport.close()
             return
         self._expire_in(self.receive_s)
 
@@ -65,7 +70,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         self._unset_keepalive_if_required()
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
         was_in_head = self._is_in_head
         if self._deadline is None and self._is_idle():
@@ -75,6 +80,8 @@ class Connection(HttpToolsProtocol):
             if was_in_head and self._is_in_head:
                 # A header is told when it is whole; this is what there is of one.
                 self._grow_head(len(data))
+            elif self._deadline is None and self._is_in_body():
+                self._expire_in(self.receive_s)
         except _TooMuch as refusal:
             self._refuse(refusal.status, str(refusal))
         except httptools.HttpParserUpgrade:
@@ -102,13 +109,17 @@ class Connection(HttpToolsProtocol):
         self._expire_in(None)
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _TooMuch(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once")
+        self._body_due_s = self.loop.time() + self.receive_s
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:  # noqa: D102
+        self._body_due_s += len(body) / SLOWEST_BYTES_PER_S
+        super().on_body(body)
+
     def on_message_complete(self) -> None:  # noqa: D102
-        if self.cycle.response_complete:
-            self.cycle.more_body = False
-            self._expire_in(self.receive_s)
         super().on_message_complete()
+        self.cycle.more_body = False
+        self._expire_in(self.receive_s if self.cycle.response_complete else None)
 
     def on_response_complete(self) -> None:  # noqa: D102
         super().on_response_complete()
@@ -138,6 +149,15 @@ class Connection(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
 
+    def _is_in_body(self) -> bool:
+        """Whether the rest of a body is to come that is not answered yet."""
+        cycle = self.cycle
+        return (
+            cycle is not None
+            and cycle.more_body
+            and not (cycle.response_complete or self._is_in_head or self._is_refused)
+        )
+
     def _grow_head(self, num_bytes: int) -> None:
         self._head_bytes += num_bytes
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -155,24 +175,44 @@ class Connection(HttpToolsProtocol):
             self._deadline = self.loop.call_later(duration_s, self._expire)
 
     def _expire(self) -> None:
-        if self._is_in_head and (self.cycle is None or self.cycle.response_complete):
+        if self._is_in_body() and (left_s := self._time_for_body_s()) > 0:
+            self._expire_in(left_s)
+        elif (self._is_in_body() or self._is_in_head) and not self._is_refused:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive in time")
         else:
             self.transport.close()
 
+    def _time_for_body_s(self) -> float:
+        if self.flow.read_paused:  # It is ours to take what is there.
+            return self.receive_s
+        return self._body_due_s - self.loop.time()
+
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        """Answer what is no request, unless another answer is under way, and hang up."""
-        if self.cycle is None or self.cycle.response_complete:
-            body = msgspec.json.encode(
-                Problem(type="about:blank", title=status.phrase, status=status, detail=detail)
-            )
-            head = (
-                f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {PROBLEM}\r\n"
-                f"content-length: {len(body)}\r\nx-content-type-options: nosniff\r\n"
-                "connection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
-        self.transport.close()
+        """Answer what is no request, or only half of one, and hang up.
+
+        Where another answer is due, or under way, there is nothing to say.
+        """
+        if self._is_in_body() and not self.pipeline and not self.cycle.response_started:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        elif self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        body = msgspec.json.encode(
+            Problem(type="about:blank", title=status.phrase, status=status, detail=detail)
+        )
+        head = (
+            f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {PROBLEM}\r\n"
+            f"content-length: {len(body)}\r\nx-content-type-options: nosniff\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._is_refused = True
+        self.transport.write_eof()
+        self._expire_in(LINGER_S)
 
 
 class _TooMuch(Exception):

@@ -23,7 +23,6 @@ from monitor_service.api.rights import check_rights
 from monitor_service.config import ServiceConfig
 from monitor_service.errors import (
     AcrError,
-    BodyIncomplete,
     Overloaded,
     StoreUnavailable,
     TooManyRequests,
@@ -36,7 +35,6 @@ FAILURES_BURST = 100
 """Refused tokens of one address that are answered and logged; more are turned away in silence."""
 RECHECK_S = 1.0
 """How often the token of an open stream is looked at again."""
-SLOWEST_BYTES_PER_S = 65_536
 MAX_CLIENT_CHARS = 200
 
 log = logging.getLogger(__name__)
@@ -102,7 +100,7 @@ class Door:
         self._in_flight[key] += 1
         self._num_in_flight += 1
         try:
-            await self._app(scope, _in_time(receive, self._config.receive_s), send)
+            await self._app(scope, receive, send)
         finally:
             self._num_in_flight -= 1
             self._in_flight[key] -= 1
@@ -184,33 +182,6 @@ class Door:
             return not self._tokens.is_needed
         token = (self._tokens.known or {}).get(caller.token_id)
         return token is not None and not token.has_expired(time.time())
-
-
-def _in_time(receive: Receive, limit_s: float) -> Receive:
-    """The same, as long as the body arrives; what comes after it may take any time.
-
-    The body has `limit_s`, and the time that what there is of it takes at `SLOWEST_BYTES_PER_S`.
-    """
-    loop = asyncio.get_running_loop()
-    ends_at_s: float | None = None
-    is_complete = False
-
-    async def receive_in_time() -> Message:
-        nonlocal ends_at_s, is_complete
-        if is_complete:
-            return await receive()
-        if ends_at_s is None:
-            ends_at_s = loop.time() + limit_s
-        try:
-            async with asyncio.timeout_at(ends_at_s):
-                message = await receive()
-        except TimeoutError as error:
-            raise BodyIncomplete("body: the rest of it did not arrive in time") from error
-        ends_at_s += len(message.get("body", b"")) / SLOWEST_BYTES_PER_S
-        is_complete = not message.get("more_body", False)
-        return message
-
-    return receive_in_time
 
 
 async def _end(task: asyncio.Future[None]) -> None:

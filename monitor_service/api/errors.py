@@ -5,11 +5,13 @@ import math
 import re
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from monitor_service import errors
 from monitor_service.resources import Problem
@@ -23,7 +25,6 @@ STATUS = MappingProxyType(
         errors.UnknownFormat: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
         errors.InputTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        errors.BodyIncomplete: HTTPStatus.REQUEST_TIMEOUT,
         errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
         errors.Forbidden: HTTPStatus.FORBIDDEN,
         errors.TooManyRuns: HTTPStatus.FORBIDDEN,
@@ -99,8 +100,6 @@ def refusal(error: errors.AcrError, request: str = "a request") -> Response:
     reply = response(found)
     if isinstance(error, errors.Unauthorized):
         reply.headers["www-authenticate"] = "Bearer"
-    if isinstance(error, errors.BodyIncomplete):
-        reply.headers["connection"] = "close"
     after_s = getattr(error, "retry_after_s", None)
     if after_s is not None:
         reply.headers["retry-after"] = str(math.ceil(after_s))
@@ -129,4 +128,17 @@ def install(app: FastAPI) -> None:
             )
         )
         reply.headers.update(error.headers or {})
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            reply.headers["allow"] = ", ".join(sorted(_methods(request)))
         return reply
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path of a request takes: each route knows of its own method only."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    taken = [
+        operations
+        for path, operations in paths.items()
+        if compile_path(path)[0].match(request.scope["path"])
+    ]
+    return {method.upper() for operations in taken for method in operations}

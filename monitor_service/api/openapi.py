@@ -8,21 +8,17 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Response
 
 from monitor_service import resources, wire
+from monitor_service.api import schemas
 from monitor_service.api.errors import PROBLEM
-from monitor_service.api.examples import examples
 from monitor_service.api.parameters import IF_MATCH, IN_PATH, Parameter, whole
-from monitor_service.engine.settings import TUNABLE, Settings
 
-SETTINGS_CHANGE = "SettingsChange"
-"""Name of the schema of a change of settings, which has no type of its own."""
-
-_REF = "#/components/schemas/{name}"
 _TEXT = {"type": "string"}
 _OPEN = "/healthz"
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {_OPEN: [], "/readyz": [{"token": []}, {}]}
+"""Where the token is not asked for; `/readyz` asks those who are not on this machine."""
 _ALWAYS = (
     *(HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
     *(HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.TOO_MANY_REQUESTS),
@@ -118,7 +114,7 @@ def install(app: FastAPI) -> None:
 
 def _complete(document: dict[str, Any]) -> None:
     components = document.setdefault("components", {})
-    components["schemas"] = _schemas()
+    components["schemas"] = schemas.components()
     components["securitySchemes"] = {
         "token": {
             "type": "http",
@@ -128,14 +124,12 @@ def _complete(document: dict[str, Any]) -> None:
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            operation["security"] = [] if path == _OPEN else [{"token": []}]
+            operation["security"] = _SECURITY.get(path, [{"token": []}])
             for one in operation.get("parameters", []):
                 if one["in"] == "path":
                     one["schema"] = dict(IN_PATH[one["name"]])
             # FastAPI describes the 422 of a validation that is not ours.
             operation["responses"].pop("422", None)
-            for one in (operation.get("requestBody", {}), *operation["responses"].values()):
-                _illustrate(one)
             for status in _refusals(path, operation):
                 operation["responses"].setdefault(str(int(status)), _refusal(status))
 
@@ -154,7 +148,7 @@ def _refusals(path: str, operation: dict[str, Any]) -> Iterator[HTTPStatus]:
 
 
 def _refusal(status: HTTPStatus) -> dict[str, Any]:
-    schema = _schema(resources.Problem)
+    schema = schemas.of(resources.Problem)
     example = {"type": "about:blank", "title": status.phrase, "status": int(status)}
     example |= {"detail": _MEANING[status]}
     content = {PROBLEM: {"schema": schema, "example": example}}
@@ -169,7 +163,7 @@ def _read(body: Any) -> dict[str, Any]:
     """The content of a request."""
     if isinstance(body, str):
         return {body: {"schema": _TEXT}}
-    schema = _schema(body)
+    schema = schemas.of(body)
     if body is wire.StepReport:
         several = {"type": "array", "items": schema, "minItems": 1, "maxItems": wire.MAX_REPORTS}
         schema = {"anyOf": [schema, several]}
@@ -179,47 +173,5 @@ def _read(body: Any) -> dict[str, Any]:
 def _answered(reply: Any) -> dict[str, Any]:
     """The content of an answer."""
     kinds = reply if isinstance(reply, tuple) else (reply,)
-    schemas = [_schema(kind) for kind in kinds]
-    return {wire.JSON: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
-
-
-def _schema(kind: Any) -> dict[str, Any]:
-    if not isinstance(kind, type):
-        return {"$ref": _REF.format(name=SETTINGS_CHANGE)}
-    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
-    return schema
-
-
-def _illustrate(body_or_answer: dict[str, Any]) -> None:
-    """Add the examples to a content of JSON."""
-    content = body_or_answer.get("content", {}).get(wire.JSON)
-    if content is None:
-        return
-    schema = content["schema"]
-    several = schema.get("oneOf") or schema.get("anyOf", [])[:1] or [schema]
-    names = [one["$ref"].rpartition("/")[2] for one in several]
-    content["examples"] = {name: {"value": examples()[name]} for name in names}
-
-
-def _schemas() -> dict[str, Any]:
-    """Of every type there is an example of, and of what they are made of."""
-    kinds = [vars(wire).get(name) or vars(resources).get(name) for name in examples()]
-    known = [kind for kind in kinds if kind is not None]
-    _, components = msgspec.json.schema_components([*known, resources.Problem], ref_template=_REF)
-    tunable = components[Settings.__name__]["properties"]
-    # A change has no defaults: what it leaves out stays.
-    properties = {name: {**tunable[name]} for name in TUNABLE}
-    for one in properties.values():
-        one.pop("default", None)
-    properties["reason"] = {"type": "string", "minLength": 1, "maxLength": wire.MAX_REASON_CHARS}
-    properties["actor"] = {"type": ["string", "null"], "maxLength": wire.MAX_NAME_CHARS}
-    components[SETTINGS_CHANGE] = {
-        "type": "object",
-        "title": SETTINGS_CHANGE,
-        "description": "Other values for any of the settings, and who wants them and why.",
-        "properties": properties,
-        "required": ["reason"],
-        "minProperties": 2,
-        "additionalProperties": False,
-    }
-    return components
+    found = [schemas.of(kind) for kind in kinds]
+    return {wire.JSON: {"schema": found[0] if len(found) == 1 else {"oneOf": found}}}

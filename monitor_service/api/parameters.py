@@ -14,6 +14,8 @@ MAX_STEP = 2**53
 REVISION = '^(W/)?"?r[0-9]{1,18}"?$'
 """An ETag of ours."""
 
+EVENT_ID = "^[0-9]{1,20}-[0-9]{1,20}$"
+
 
 def whole(name: str, high: int = MAX_STEP, *, low: int = 1, about: str = "") -> Parameter:
     """A whole number in [low, high]."""

@@ -27,7 +27,7 @@ def check_rights(caller: Caller, method: str, path: str) -> None:
     if path.startswith(_OF_A_RUN):
         run_id, _, what = path[len(_OF_A_RUN) :].partition("/")
     needed = _needed(method, path, what if run_id else None)
-    if not any(caller.allows(scope) for scope in needed):
+    if not any(map(caller.allows, needed)):
         raise Forbidden(
             f"this needs the scope {' or '.join(needed)}; the token {caller.name!r} has "
             f"{', '.join(sorted(caller.scopes))}"

@@ -72,8 +72,8 @@ def stacked(
 ) -> list[Text]:
     """Lines of a chart, from the top: bars side by side, layers from the bottom.
 
-    What the layers leave of a bar stays empty. A cell shows the layer at its middle; the topmost
-    one shows, to an eighth, how far the bar reaches.
+    What the layers leave of a bar stays empty. A cell shows the layer at its middle; the one that
+    the bar ends in shows to an eighth how far it reaches.
 
     Args:
         layers: from the bottom; their shares of a bar add up to at most 1.
@@ -101,10 +101,11 @@ def _bar(
             tops.append((reached, layer))
     cells: list[tuple[str, str]] = []
     for row in range(height):
-        at = next((layer for top, layer in tops if top >= row + 0.5), None)
-        if at is not None:
+        eighths = round(8 * min(1.0, max(0.0, reached - row)))
+        if eighths == 8:
+            at = next(layer for top, layer in tops if top >= row + 0.5)
             cells.append((at.fill, at.style))
-        elif tops and (eighths := round(8 * (reached - row))) > 0:
+        elif eighths:
             cells.append((_EIGHTHS[eighths], tops[-1][1].style))
         else:
             cells.append(EMPTY)

@@ -15,7 +15,7 @@ from monitor_service.cli.watched import Line, Watched
 from monitor_service.engine.state import StepFigures
 from monitor_service.resources import EventView, Run, StepRecord
 
-FIGURES_WIDTH = 32
+FIGURES_WIDTH = 33
 """Columns of the newest figures, left of their past."""
 NOTES_FROM = 70
 """Columns of a terminal from which the figures have their notes."""
@@ -54,7 +54,7 @@ def board(seen: Watched, now_s: float, width: int, height: int) -> list[Text]:
     """At most `height` lines; what there is no room for is left out, the oldest events first."""
     run = seen.run
     acting = run.settings.in_force(step=run.step + 1, now_s=now_s)
-    left = FIGURES_WIDTH if width >= NOTES_FROM else FIGURES_WIDTH - 12
+    left = FIGURES_WIDTH if width >= NOTES_FROM else FIGURES_WIDTH - 13
     shown = seen.steps[-max(1, width - left) :]
     lines = [_title(run, seen.line, now_s, width), *_health(run, is_roomy=height >= ROOMY)]
     if shown:

@@ -211,5 +211,6 @@ def run_path(run_id: str, *parts: object) -> str:
     return "/".join(("/v1/runs", *(quote(str(part), safe="") for part in parts)))
 
 
-def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (query or {}).items() if value is not None}
+def _given(query: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    # An empty one would take away the query that a path may have.
+    return {name: value for name, value in (query or {}).items() if value is not None} or None

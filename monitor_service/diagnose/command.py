@@ -6,6 +6,7 @@ the end. Wrong usage is 2.
 """
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,9 @@ def diagnose(
         typer.echo(json.dumps(machine.document(results.judged, results.skipped), allow_nan=False))
     else:
         _print(results.judged, results.skipped)
+    for argument in paths:
+        if re.fullmatch(r"\w[\w-]*", argument) and not Path(argument).exists():
+            typer.echo(f"hint: if {argument} is a run of a monitor: acr show {argument}", err=True)
     if results.has_failed:
         raise typer.Exit(1)
     levels = SEVERITIES[SEVERITIES.index(fail_on) :] if fail_on is not None else ()

@@ -159,7 +159,9 @@ def matrix(groups: Sequence[Sequence[float | None]]) -> Matrix:
     array([[ 1.,  0., nan],
            [nan,  1.,  1.]])
     """
-    width = max((len(group) for group in groups), default=0)
+    width = max(map(len, groups), default=0)
+    if groups and min(map(len, groups)) == width:
+        return np.array(groups, dtype=np.float64)
     rewards = np.full((len(groups), width), np.nan)
     for row, group in zip(rewards, groups, strict=True):
         row[: len(group)] = np.asarray(group, dtype=np.float64)

@@ -189,7 +189,7 @@ class RunWatcher(Watcher):
             self._place = None
             yield message("reset", b"{}")
             return
-        for item in items:
-            self._place = item.place
-            yield message(item.kind, item.data, item.place)
+        if items:
+            self._place = items[-1].place
+            yield b"".join(message(item.kind, item.data, item.place) for item in items)
         self._is_live = is_all and not self._has_missed

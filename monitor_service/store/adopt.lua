@@ -1,9 +1,9 @@
 -- Make a draft a run, unless there is one of this id.
--- KEYS: run, settings, series of the draft, the draft's other keys..., as many of the run's own:
---       series first, the others in the same order.
+-- KEYS: run, settings, then of the draft: series, states, and more; then of the run the same keys.
 -- ARGV: settings, bytes of the series, then name/value pairs for the run's hash.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
 if redis.call('STRLEN', KEYS[3]) ~= tonumber(ARGV[2]) then return 'lost' end
+if redis.call('EXISTS', KEYS[4]) == 0 then return 'lost' end
 
 local count = (#KEYS - 2) / 2
 for i = 3, 2 + count do

@@ -20,7 +20,7 @@ from monitor_service.store.redis import StoredRun, TimedEvent, version_of
 DRAFT_S = 3600
 """Lifetime of a draft that nobody writes to any longer."""
 
-_PARTS = ("series", "steps", "digests", "states", "rewards", "events", "changes")
+_PARTS = ("series", "states", "steps", "digests", "rewards", "events", "changes")
 _KEPT: Mapping[Stream, int] = {"events": EVENTS_KEPT, "changes": CHANGES_KEPT}
 
 

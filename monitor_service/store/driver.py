@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from redis import Redis as BlockingRedis
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -14,6 +14,8 @@ from redis.retry import Retry as BlockingRetry
 
 from monitor_service.errors import AcrError, StoreCorrupt, StoreUnavailable
 
+MAX_CONNECTIONS = 32
+"""Of one client; who needs a further one waits until one is free."""
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 
@@ -23,12 +25,15 @@ T = TypeVar("T")
 def connect(url: str) -> Redis:
     """A client that connects when it is first used; `url` is redis://, rediss:// or unix://."""
     # No silent retry: what we send is safe to repeat, but the caller decides when to give up.
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=ANSWER_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
+    return Redis.from_pool(pool)
 
 
 def connect_blocking(url: str) -> BlockingRedis:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from monitor_service.engine.health.alarms import HEALTH_UNKNOWN, SILENCE_RULE, Health
 from monitor_service.errors import StoreCorrupt
-from monitor_service.resources import Glance
+from monitor_service.resources import Deletion, Glance
 from monitor_service.store.driver import answer, decoded, translated
 from monitor_service.store.keys import RUNS, RunKeys
 
@@ -37,7 +37,7 @@ class _Last(msgspec.Struct):
 
 
 class _About(msgspec.Struct):
-    deleted: msgspec.Raw | None = None
+    deleted: Deletion | None = None
 
 
 class Glances:

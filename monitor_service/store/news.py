@@ -14,7 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from monitor_service.errors import InvalidInput, RunDeleted, RunNotFound
-from monitor_service.resources import EventView, StepRecord
+from monitor_service.resources import Deletion, EventView, StepRecord
 from monitor_service.store.driver import answer, decoded, translated
 from monitor_service.store.events import event_view
 from monitor_service.store.keys import RunKeys, step_field
@@ -95,7 +95,7 @@ class _Head(msgspec.Struct):
 
 
 class _About(msgspec.Struct):
-    deleted: msgspec.Raw | None = None
+    deleted: Deletion | None = None
 
 
 class News:
@@ -181,7 +181,7 @@ def _path(place: Place, events: Iterable[EventView], newest: int | None) -> Iter
         if event.kind == "resumed":
             yield from _steps(place, data.get("from_step", place.step))
             place = replace(place, attempt=data["attempt"], step=event.step)
-        elif event.kind == "gap":
+        elif event.kind == "gap" and place.step < event.step:
             yield from _steps(place, event.step - data["missing"] - 1)
             place = replace(place, step=event.step)
             yield place, None

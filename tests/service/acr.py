@@ -45,12 +45,10 @@ class Ended:
 def in_a_terminal(columns: int, *arguments: str) -> str:
     """What `acr` shows in a terminal of this width, escape sequences included."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
-    env = {name: value for name, value in os.environ.items() if name not in unwanted}
+    resize(theirs, columns, ROWS)
     command = [sys.executable, "-m", "monitor_service", *arguments]
     with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=env | {"TERM": "xterm"}
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment()
     ) as process:
         os.close(theirs)
         shown = bytearray()
@@ -63,6 +61,18 @@ def in_a_terminal(columns: int, *arguments: str) -> str:
             os.close(ours)
         assert process.wait(PATIENCE_S) == 0, shown
     return shown.decode().replace("\r\n", "\n")
+
+
+def resize(terminal: int, columns: int, rows: int) -> None:
+    """Give a terminal, by its file descriptor, another size."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def environment(**more: str) -> dict[str, str]:
+    """That of these tests, for a program in a terminal of ours."""
+    unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+    usual = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return usual | {"TERM": "xterm"} | more
 
 
 def plain(shown: str) -> str:

@@ -263,11 +263,13 @@ async def test_of_several_replicas_one_delivers(redis_url, runs, receiver):
 
 async def test_when_the_one_that_delivers_ends_another_goes_on(redis_url, runs, receiver):
     config = {"webhook_urls": (receiver.url,)}
-    async with dispatching(redis_url, **config) as second:
-        pass
-    async with dispatching(redis_url, **config), second:  # It waits for the lease of the other.
+    first = dispatching(redis_url, **config)
+    await first.__aenter__()
+    async with dispatching(redis_url, **config):
+        await first.__aexit__(None, None, None)
         runs.raised("a")
-        await until(lambda: receiver.received, "told")
+        await until(runs.delivered, "told")
+    assert len(receiver.received) == 1
 
 
 async def test_a_lease_that_is_lost_is_taken_again(redis_url, runs, receiver):

@@ -42,6 +42,7 @@ ON_A_RUN = [
     ("note", "{}", "a note"),
     ("delete", "{}"),
     ("restore", "{}"),
+    ("export", "{}"),
     ("result", "{}", "0.4", "--benchmark", "MATH-500"),
     ("kill", "{}"),
     ("rearm", "{}", "-r", "why"),
@@ -63,7 +64,7 @@ def test_the_module_is_the_command():
 
 
 def test_every_command_about_a_run_is_tried_here():
-    elsewhere = {"runs", "defaults", "diagnose", "serve"}
+    elsewhere = {"runs", "defaults", "diagnose", "import", "serve"}
     ours = {name for commands in COMMANDS.values() for name in commands}
     assert {arguments[0] for arguments in ON_A_RUN} == ours - elsewhere
 
@@ -288,7 +289,7 @@ def test_a_monitor_of_another_version_is_named_as_such(acr, arguments):
         (("--redis-url", "unix:///nowhere/redis.sock"), "unix:///nowhere/redis.sock: Redis does"),
         (("--redis-url", "redis://user:secret@127.0.0.1:1"), "redis://127.0.0.1:1: Redis does"),
         (("--redis-url", "http://x"), "redis_url: must be redis://"),
-        (("--host", "0.0.0.0"), "host: must be a loopback address"),
+        (("--host", "0.0.0.0"), "other machines can reach 0.0.0.0, and there is no token"),
         (("--data-dir", "/dev/null/acr"), "data directory /dev/null/acr"),
         (("--port", "70000"), "port: must be in [0, 65535]; got 70000"),
         (("--host", "[/]", "--insecure"), "cannot listen on [/]:0"),

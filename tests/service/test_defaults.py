@@ -118,7 +118,7 @@ def test_a_change_of_what_somebody_else_has_changed_is_412(client):
 def test_what_is_no_valid_start_is_refused_by_field_and_changes_nothing(client, wanted, field):
     before = client.get(PATH).json()
     reply = client.patch(PATH, json=wanted)
-    refused(reply, 422, field or "exit_threshold")
+    assert refused(reply, 422)["field"] == (field or "exit_threshold")
     assert client.get(PATH).json() == before
 
 

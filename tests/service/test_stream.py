@@ -264,7 +264,7 @@ def test_a_stream_says_that_its_run_is_gone_and_ends(base_url, client, run_id):
         assert stream.told("gone") == [{"run_id": run_id}]
     for last_id in (None, stream.last_id):
         with streaming(base_url, path_of(run_id), last_id=last_id) as again:
-            assert again.status == 410
+            assert again.status == 409
 
 
 def test_a_stream_of_no_run_is_not_found(base_url):

@@ -18,9 +18,10 @@ CSV = "text/csv"
 PAGE_STEPS = 1000
 PAGE_ROWS = 10_000
 
+_NAME = f"({'|'.join(COLUMNS)})"
 _LISTED = (
     *("from", "to", whole("limit", PAGE_ROWS, about=f"Of records at most {PAGE_STEPS}")),
-    text("fields", about=f"Answer these columns, separated by commas: {', '.join(COLUMNS)}"),
+    text("fields", pattern=f"^{_NAME}(,{_NAME})*$", about="Answer these columns"),
     whole(
         *("points", PAGE_ROWS),
         low=2,

@@ -14,7 +14,7 @@ from monitor_service.api.body import (
     whole_number,
 )
 from monitor_service.api.openapi import documented
-from monitor_service.api.parameters import choice, several, text, whole
+from monitor_service.api.parameters import EVENT_ID, choice, several, text, whole
 from monitor_service.api.parameters import flag as may_be
 from monitor_service.engine.events import KINDS
 from monitor_service.errors import InvalidInput
@@ -26,8 +26,6 @@ from monitor_service.wire import CreateRun
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 MOST_RUNS = 1000
-
-
 MOST_EVENTS = 1000
 
 _LISTED = (
@@ -39,8 +37,8 @@ _LISTED = (
 )
 _HAPPENED = (
     whole("limit", MOST_EVENTS),
-    text("before", about="An event: the older ones, newest first"),
-    text("after", about="An event: the newer ones, oldest first"),
+    text("before", pattern=EVENT_ID, about="An event: the older ones, newest first"),
+    text("after", pattern=EVENT_ID, about="An event: the newer ones, oldest first"),
     several("kind", {"type": "string", "enum": list(KINDS)}),
 )
 
@@ -95,7 +93,11 @@ async def describe_run(run_id: str, request: Request) -> Response:
 
 @router.delete(
     "/{run_id}",
-    **documented(reply=Run, query=(may_be("purge"), text("reason"), text("actor")), or_empty=True),
+    **documented(
+        reply=Run,
+        query=(may_be("purge"), text("reason"), text("actor", pattern=r"\S")),
+        or_empty=True,
+    ),
 )
 async def delete_run(run_id: str, request: Request) -> Response:
     """Hide a run: it takes no reports and is in no list until somebody restores it.

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from monitor_service.api.body import control_of, if_match, monitor_of, read, reply, whole_number
 from monitor_service.api.openapi import documented
-from monitor_service.api.parameters import text, whole
+from monitor_service.api.parameters import EVENT_ID, text, whole
 from monitor_service.resources import OrderPage, SettingsView
 
 router = APIRouter(prefix="/v1/runs/{run_id}/settings", tags=["settings"])
@@ -22,7 +22,9 @@ async def get_settings(run_id: str, request: Request) -> Response:
 
 @router.get(
     "/history",
-    **documented(reply=OrderPage, query=(whole("limit", MOST_ORDERS), text("before"))),
+    **documented(
+        reply=OrderPage, query=(whole("limit", MOST_ORDERS), text("before", pattern=EVENT_ID))
+    ),
 )
 async def list_orders(run_id: str, request: Request) -> Response:
     """What people ordered, newest first: who, from where and why, and from which step it acted."""
