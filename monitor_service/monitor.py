@@ -159,12 +159,14 @@ class Monitor:
     async def tell_silence(self) -> None:
         """Raise the alarm for every run whose reports have stopped, once; no report will."""
         now_s = self._clock()
-        for entry in await self.roster.entries():
-            if entry.is_silent or not entry.silence(now_s):
-                continue
-            stored = await self._store.load(entry.run_id)
-            found = silent_verdict(stored, now_s) if stored else None
-            if stored is None or found is None or stored.state.is_silent:
+        run_ids = [
+            entry.run_id
+            for entry in await self.roster.entries()
+            if not entry.is_silent and entry.silence(now_s)
+        ]
+        for stored in await self.roster.load(run_ids, lambda run: run):
+            found = silent_verdict(stored, now_s)
+            if found is None or stored.state.is_silent or stored.about.deleted:
                 continue
             settings = stored.state.settings
             settings = replace(settings, version=settings.version + 1)

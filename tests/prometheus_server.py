@@ -26,13 +26,16 @@ scrape_configs:
 
 
 @contextmanager
-def running_prometheus(target_host_port: str, tmp_path: Path) -> Iterator[str]:
-    """Base URL of a Prometheus that has scraped `http://target_host_port/metrics` at least once."""
+def running_prometheus(target_host_port: str, tmp_path: Path, text: str = _CONFIG) -> Iterator[str]:
+    """Base URL of a Prometheus that has scraped `http://target_host_port/metrics` at least once.
+
+    `text` is its configuration, with `{target}` where that stands.
+    """
     binary = shutil.which("prometheus")
     if binary is None:
         pytest.fail("the prometheus binary is missing: apt-get install prometheus")
     config = tmp_path / "prometheus.yml"
-    config.write_text(_CONFIG.format(target=target_host_port))
+    config.write_text(text.format(target=target_host_port))
     log_path = tmp_path / "prometheus.log"
     address = f"127.0.0.1:{_free_port()}"
     with log_path.open("wb") as log:

@@ -70,7 +70,10 @@ def post(http: httpx.Client, path: str, content: Any) -> bytes:
         path, content=msgspec.msgpack.encode(content), headers={"content-type": MSGPACK}
     )
     if reply.status_code >= 500 or reply.status_code in NOT_ABOUT_THE_BODY:
-        reply.raise_for_status()
+        text = f"status {reply.status_code}, {Refused(reply)}"
+        if reply.status_code == httpx.codes.UNAUTHORIZED:
+            text += " (the token is that of ACR_TOKEN, unless one is given)"
+        raise httpx.HTTPStatusError(text, request=reply.request, response=reply)
     if reply.is_error:
         raise Refused(reply)
     return reply.content

@@ -30,9 +30,6 @@ OUTCOMES = ("delivered", "failed", "refused", "expired")
 RUNS_A_LOOK = 50
 """Runs whose events are read at once, which bounds the memory of a look at all of them."""
 
-END_S = 1.0
-"""How long the end of the process may wait for a Redis that hangs."""
-
 log = logging.getLogger(__name__)
 
 
@@ -208,8 +205,8 @@ class Courier:
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
-            with suppress(AcrError, TimeoutError):
-                await asyncio.wait_for(writing, END_S)
+            with suppress(AcrError):
+                await writing
             raise
 
     async def _write(self) -> None:

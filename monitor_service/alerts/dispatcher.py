@@ -5,10 +5,11 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
 from monitor_service.alerts import post
 from monitor_service.alerts.config import AlertConfig
-from monitor_service.alerts.courier import END_S, OUTCOMES, Courier, Pace
+from monitor_service.alerts.courier import OUTCOMES, Courier, Pace
 from monitor_service.alerts.lease import Lease
 from monitor_service.alerts.post import PostSink
 from monitor_service.alerts.sinks import LogSink, Sink
@@ -17,6 +18,10 @@ from monitor_service.alerts.webhook import webhook
 from monitor_service.errors import AcrError, StoreUnavailable
 from monitor_service.resources import AlertsView, SinkView
 from monitor_service.store.alerts import AlertStore, Standing
+
+END_S = 1.0
+"""How long the end of the process may wait for a Redis that hangs."""
+_CANCEL_EVERY_S = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,7 @@ class Dispatcher:
         self._client = post.client()
         self.sinks = self._sinks()
         self._lease = Lease(store, length_s=self._pace.lease_s, renew_s=self._pace.renew_s)
+        self._is_ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Dispatcher":
@@ -53,8 +59,9 @@ class Dispatcher:
         trace: TracebackType | None,
     ) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            self._is_ending.set()
+            await asyncio.wait([self._task], timeout=END_S)
+            await _ended(self._task)
         await self._client.aclose()
 
     async def view(self) -> AlertsView:
@@ -98,13 +105,15 @@ class Dispatcher:
         return found
 
     async def _run(self) -> None:
-        while True:
+        while not self._is_ending.is_set():
             try:
                 if await self._lease.acquire():
                     await self._lead()
             except AcrError as error:
                 log.warning("alerts wait for the store: %s", error)
-            await asyncio.sleep(self._pace.renew_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.renew_s):
+                    await self._is_ending.wait()
 
     async def _lead(self) -> None:
         """Deliver until the lease is lost, or this process ends."""
@@ -112,21 +121,16 @@ class Dispatcher:
             Courier(sink, self._store, self._lease, self._config, self._pace, self._clock)
             for sink in self.sinks
         ]
-        hold = asyncio.create_task(self._lease.hold())
-        tasks = [asyncio.create_task(one.run()) for one in couriers]
-        tasks.append(asyncio.create_task(self._pass_on(couriers)))
+        work = (*(one.run() for one in couriers), self._pass_on(couriers), self._lease.hold())
+        tasks = [asyncio.create_task(one) for one in (*work, self._is_ending.wait())]
         try:
-            await asyncio.wait([hold, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (hold, *tasks):
-                task.cancel()
-            await asyncio.wait([hold, *tasks])
-            for task in (hold, *tasks):
+            await _ended(*tasks)
+            for task in tasks:
                 if not task.cancelled() and (mistake := task.exception()):
                     log.error("alerts were interrupted by a mistake of ours", exc_info=mistake)
-            with suppress(StoreUnavailable, TimeoutError):
-                async with asyncio.timeout(END_S):
-                    await self._lease.release()
+            await self._lease.release()
 
     async def _pass_on(self, couriers: Sequence[Courier]) -> None:
         """Have couriers look at the runs whose alarms change; what is missed, a sweep finds."""
@@ -136,3 +140,13 @@ class Dispatcher:
                     for courier in couriers:
                         courier.call(run_id)
             await asyncio.sleep(self._pace.renew_s)
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait for their end."""
+    running = set(tasks)
+    while running:
+        # Not only once: redis-py sends by `wait_for`, which on Python 3.11 may swallow it.
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_CANCEL_EVERY_S)

@@ -65,7 +65,8 @@ class Watched:
             if record.scalars.entropy is not None and len(start) < START_STEPS:
                 start = (*start, record.scalars.entropy)
         run = self.run
-        if steps and (run.last is None or steps[-1].at_s > run.last.at_s):
+        # Those that were reported together have one time.
+        if steps and (run.last is None or steps[-1].at_s >= run.last.at_s):
             run = structs.replace(run, step=steps[-1].step, last=steps[-1])
         return replace(self, run=run, steps=steps[-KEPT_STEPS:], start=start)
 

@@ -32,7 +32,6 @@ REFUSED_TO_ALL = (
     *("response_headers_conformance", "response_schema_conformance"),
 )
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-ALL_PHASES = "examples,coverage,fuzzing"
 
 
 @contextmanager
@@ -44,6 +43,15 @@ def known_monitor() -> Iterator[AcrServe]:
         reports = [body(step) for step in range(1, 6)]
         httpx.post(f"{runs}/{KNOWN_RUN}/steps", json=reports).raise_for_status()
         yield monitor
+
+
+@contextmanager
+def described(monitor: AcrServe) -> Iterator[Path]:
+    """A file with the monitor's OpenAPI document, which takes a token once there is one."""
+    with short_folder() as folder:
+        document = folder / "openapi.json"
+        document.write_bytes(httpx.get(f"{monitor.url}/openapi.json").raise_for_status().content)
+        yield document
 
 
 def new_token(monitor: AcrServe) -> str:
@@ -60,15 +68,16 @@ def new_token(monitor: AcrServe) -> str:
     return token
 
 
-def examined(monitor: AcrServe, document: Path, *more: str, seed: int, examples: int) -> None:
+def examined(monitor: AcrServe, document: Path, options: argparse.Namespace, *more: str) -> None:
     """One run of schemathesis; ends the process with its status when it finds something."""
     program = str(Path(sys.executable).with_name("schemathesis"))
-    command = [program, "--config-file", str(CONFIG), "run", str(document)]
-    command += ["--url", monitor.url, *EXCLUDED, "--seed", f"{seed}", "-n", f"{examples}"]
-    command += ["--phases", ALL_PHASES, "--generation-database", "none", "--warnings", "off", *more]
+    command = [program, "--config-file", str(CONFIG), "run", str(document), "--url", monitor.url]
+    command += ["--seed", f"{options.seed}", "-n", f"{options.examples}"]
+    command += ["--phases", options.phases, "--generation-database", "none", "--warnings", "off"]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.fuzz.hooks", "PYTHONPATH": "."}
-    if status := subprocess.run(command, env=environment, check=False).returncode:
-        raise SystemExit(status)
+    run = subprocess.run([*command, *EXCLUDED, *more], env=environment, check=False)
+    if run.returncode:
+        raise SystemExit(run.returncode)
 
 
 def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -77,6 +86,9 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m tests.fuzz.api", description="Every endpoint, against its description."
     )
     parser.add_argument("--examples", type=int, default=100, help="of each endpoint")
+    parser.add_argument(
+        "--phases", default="examples,coverage,fuzzing", help="of schemathesis; coverage is long"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all of them")
     options = parser.parse_args(argv)
     if options.examples < 1:
@@ -88,18 +100,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Examine it three times; ends with a status other than 0 at the first finding."""
     options = parsed(argv)
     without = ["--exclude-checks", ",".join((*TOLERATED, *WITHOUT_TOKENS))]
-    with known_monitor() as monitor, short_folder() as folder:
-        document = folder / "openapi.json"
-        document.write_bytes(httpx.get(f"{monitor.url}/openapi.json").content)
-        how = {"seed": options.seed, "examples": options.examples}
-        examined(monitor, document, "--checks", "all", *without, **how)
-    with known_monitor() as monitor, short_folder() as folder:
-        document = folder / "openapi.json"
-        document.write_bytes(httpx.get(f"{monitor.url}/openapi.json").content)
+    with known_monitor() as monitor, described(monitor) as document:
+        examined(monitor, document, options, "--checks", "all", *without)
+    with known_monitor() as monitor, described(monitor) as document:
         token = ["--header", f"Authorization: Bearer {new_token(monitor)}"]
         checks = ["--checks", "all", "--exclude-checks", ",".join(TOLERATED)]
-        examined(monitor, document, *checks, *token, **how)
-        examined(monitor, document, "--checks", ",".join(REFUSED_TO_ALL), **how)
+        examined(monitor, document, options, *checks, *token)
+        examined(monitor, document, options, "--checks", ",".join(REFUSED_TO_ALL))
 
 
 if __name__ == "__main__":

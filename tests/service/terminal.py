@@ -44,6 +44,10 @@ class Terminal:
         """What a person does with the window's edge."""
         resize(self._ours, columns, rows)
 
+    def types(self, text: str) -> None:
+        """What a person types."""
+        os.write(self._ours, text.encode())
+
     def interrupt(self) -> None:
         """What Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)

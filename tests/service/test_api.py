@@ -213,6 +213,8 @@ def test_the_openapi_document_describes_every_route_and_every_reference_resolves
     } == {
         *(("POST", "/v1/runs"), ("GET", "/v1/runs"), ("GET", "/v1/runs/{run_id}")),
         *(("POST", "/v1/runs/{run_id}/steps"), ("GET", "/v1/runs/{run_id}/steps")),
+        *(("GET", f"/v1/runs/{{run_id}}/steps/{{step}}{what}") for what in ("", "/groups")),
+        *(("GET", "/v1/runs/{run_id}/export"), ("POST", "/v1/runs/{run_id}/import")),
         *(("GET", "/v1/runs/{run_id}/settings"), ("PATCH", "/v1/runs/{run_id}/settings")),
         *(("GET", "/v1/runs/{run_id}/events"), ("GET", "/healthz"), ("GET", "/readyz")),
         *(("GET", "/metrics"), ("POST", "/v1/runs/{run_id}/end")),

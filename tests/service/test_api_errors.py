@@ -262,7 +262,7 @@ def test_what_does_not_exist_is_a_problem_too(client, method, path, status):
 
 
 def test_what_is_not_allowed_says_what_is(client):
-    assert "GET" in client.delete("/v1/runs/x").headers["allow"]
+    assert "GET" in client.delete("/v1/runs/x/settings").headers["allow"]
 
 
 def test_a_run_nobody_can_read_is_a_500_that_says_so(client, run_id, redis_url):

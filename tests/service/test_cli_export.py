@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import msgspec
-import pytest
 import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+import pytest
 
 from monitor_service.series import COLUMNS
 from tests.service.reports import body, new_run_id

@@ -108,11 +108,9 @@ def test_alarms_are_told_with_their_cause(seen, reported):
     reported(*(body(step, scalars={"kl": 1000.0}) for step in range(1, 41)))
     found = seen()
     worst = found.run.verdicts[0]
-    on_one_line = texts(found, height=24)[1]
-    assert on_one_line.startswith(f"health      {worst.severity} {worst.rule} since step ")
-    assert on_one_line.endswith("…")
-    in_full = " ".join(" ".join(texts(found, height=60)).split())
-    assert " ".join(worst.cause.split()) in in_full
+    title = f"health      {worst.severity} {worst.rule} since step {worst.since_step}"
+    assert texts(found, height=24)[1] == f"{title}: {worst.cause}"
+    assert texts(found, height=60)[1:3] == [title, f"              {worst.cause}"]
 
 
 def test_a_kill_is_in_the_title(client, seen, reported, run_id):
@@ -168,8 +166,7 @@ def test_on_a_terminal_steps_appear_as_they_come_and_ctrl_c_ends_it(base_url, re
         shown.shows(" step 1 ")
         shown.resize(60, 20)
         reported(*steps[1:])
-        narrow = plain(shown.shows(" step 3 ")).rpartition("\x1b[H")[2]
-        assert max(map(len, narrow.splitlines())) <= 80
+        shown.shows(" step 3 ")
         shown.interrupt()
         assert shown.ended() == 130
     assert shown.shown.startswith(ENTER_SCREEN)

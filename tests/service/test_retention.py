@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import fields
+from typing import Any
 
 import pytest
 import redis
@@ -164,7 +165,8 @@ async def trained(monitor: Monitor, *steps: int, attempt: int = 1, run_id: str =
 
 
 def steps_in(server: redis.Redis, key: str) -> list[At]:
-    return sorted((read_field(name) for name in server.hkeys(key)), key=lambda at: at[1])
+    names: Any = server.hkeys(key)
+    return sorted((read_field(name) for name in names), key=lambda at: at[1])
 
 
 async def test_a_run_keeps_the_newest_rewards_and_thinned_states(monitor, server):

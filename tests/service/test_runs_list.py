@@ -49,7 +49,7 @@ def test_pages_join_newest_first_whatever_their_size(alone):
     for limit in (1, 3, 8, 9):
         found: list[str] = []
         after = None
-        sizes = []
+        sizes: list[int] = []
         while not sizes or after is not None:
             query = {"limit": limit, **({"after": after} if after else {})}
             page = alone.get("/v1/runs", params=query).json()
@@ -174,7 +174,12 @@ async def test_silence_is_told_once_by_all_replicas_together(monitor, own_redis_
 
 
 def entry(number: int, **changes: Any) -> Entry:
-    known = {"started_at_s": 0.0, "last_report_at_s": None, "step": 0, "step_s": None}
+    known: dict[str, Any] = {
+        "started_at_s": 0.0,
+        "last_report_at_s": None,
+        "step": 0,
+        "step_s": None,
+    }
     known |= {"ended": None, "is_silent": False, "is_deleted": False, "tags": {}}
     return Entry(**{"run_id": f"run-{number}", "created_at_s": float(number), **known, **changes})
 
