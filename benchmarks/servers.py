@@ -7,12 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
 from monitor_service.server import Endpoint
+from tests.servers import AcrServe
 
 START_TIMEOUT_S = 30.0
+UNLIMITED = ("ACR_MAX_REQUESTS_PER_S=1e9", "ACR_MAX_REQUESTS_BURST=1000000000")
+"""All load comes from one address, which is to stand for many."""
 
 
 def announce(listener: socket.socket) -> None:
@@ -37,3 +41,15 @@ def started(module: str, *options: str) -> Iterator[Endpoint]:
             yield msgspec.json.decode(line, type=Endpoint)
         finally:
             process.terminate()
+
+
+@contextmanager
+def monitor(data_dir: Path, *options: str) -> Iterator[AcrServe]:
+    """`acr serve` with these options, as it is but for the limit on requests of one address."""
+    server = AcrServe(data_dir, options)
+    server.prefix = ("env", *UNLIMITED)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.terminate()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import redis_pid
-from benchmarks.servers import started
+from benchmarks.servers import monitor, started
 from monitor_service.wire import JSON, MSGPACK
-from tests.servers import acr_serve, embedded_valkey
+from tests.servers import embedded_valkey
 
 BASELINE = "baseline, JSON"
 OURS = "acr serve, msgpack"
@@ -49,7 +49,7 @@ def running(folder: Path) -> Iterator[list[Contender]]:
         def ours(name: str, media_type: str = MSGPACK, per_request: int = 1) -> Contender:
             at = folder / str(len(found))
             url = store(f"{len(found)}-redis")
-            server = stack.enter_context(acr_serve(at, "--redis-url", url))
+            server = stack.enter_context(monitor(at, "--redis-url", url))
             return Contender(
                 name=name,
                 url=server.url,

@@ -20,8 +20,8 @@ from rich.table import Table
 from benchmarks.figures import machine
 from benchmarks.loop.measure import Delay, Looped, measure
 from benchmarks.output import progress, show, write
+from benchmarks.servers import monitor
 from benchmarks.worker import workers
-from tests.servers import acr_serve
 
 
 def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     about = machine("uvicorn", "uvloop", "redis", "msgspec", "numpy")
     with (
         tempfile.TemporaryDirectory(prefix="acr-bench-") as folder,
-        acr_serve(Path(folder)) as server,
+        monitor(Path(folder)) as server,
         workers(options.processes) as processes,
         progress() as bars,
     ):

@@ -25,12 +25,12 @@ from rich.table import Table
 
 from benchmarks.figures import machine
 from benchmarks.output import progress, show, verdicts, write
+from benchmarks.servers import monitor
 from benchmarks.soak.flatness import MOST_GROWTH, MOST_SLOWER, Flatness, flatness, windows
 from benchmarks.soak.measure import Watched, soak
 from benchmarks.soak.verify import Kept, verify
 from benchmarks.trainings import Seen
 from benchmarks.worker import workers
-from tests.servers import acr_serve
 
 
 def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     duration_s = 60 * options.minutes
     with (
         tempfile.TemporaryDirectory(prefix="acr-bench-") as folder,
-        acr_serve(Path(folder)) as server,
+        monitor(Path(folder)) as server,
         workers(options.processes) as processes,
         progress() as bars,
     ):

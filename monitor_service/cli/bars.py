@@ -18,7 +18,7 @@ def sparkline(values: Sequence[float | None], low: float | None = None) -> str:
         low: what the lowest bar stands for; None: the least of the values.
 
     >>> sparkline([0.0, None, 0.5, 1.0])
-    '▁ ▅█'
+    '▁ ▄█'
     """
     known = [value for value in values if value is not None]
     if not known:

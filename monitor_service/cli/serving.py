@@ -27,7 +27,7 @@ def serve(
         str | None, typer.Option(help="Use this Redis instead of the embedded store.")
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond loopback without authentication.")
+        bool, typer.Option("--insecure", help="Listen beyond loopback without a token.")
     ] = False,
     with_parent: Annotated[
         bool,

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from monitor_service.__about__ import __version__
-from monitor_service.cli import formats, values
+from monitor_service.cli import bars, formats, values
 from monitor_service.cli.formats import age
 from monitor_service.cli.main import COMMANDS
 from monitor_service.cli.runs import COLUMNS
@@ -149,7 +149,7 @@ def test_an_age_is_told_in_its_largest_unit(seconds, words):
     assert age(seconds) == words
 
 
-@pytest.mark.parametrize("module", [formats, values])
+@pytest.mark.parametrize("module", [bars, formats, values])
 def test_the_examples_in_the_documentation_of_the_formats_are_true(module):
     failed, attempted = doctest.testmod(module)
     assert (failed, attempted > 0) == (0, True)

@@ -1,9 +1,11 @@
 """The Python client, against a real monitor: typed answers and errors, broken connections."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -356,3 +358,27 @@ def test_events_are_read_whatever_the_pieces_they_come_in(size):
     step, plain = frames(chunked(text.encode(), size))
     assert (step.name, step.id, step.data.decode(), step.retry_s) == ("step", "7", data, 1.5)
     assert (plain.name, plain.id, plain.data) == ("message", None, b"a\nb")
+
+
+def examples() -> list[str]:
+    """The programs of the page about the client."""
+    page = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
+def test_the_examples_of_the_documentation_run(base_url, monitor):
+    using, watching = (one.replace("http://127.0.0.1:8400", base_url) for one in examples())
+    printed: list[str] = []
+
+    def show(*words: object) -> None:
+        printed.append(" ".join(map(str, words)))
+        if printed[-1] == "from step 1":
+            monitor.report("first", (report(2), report(3)))
+            monitor.end("first", attempt=1)
+
+    exec(using, {"print": show})
+    # Of profile guarded, whose threshold is 0.3; of 2 groups one is all wrong.
+    refused = "422 threshold must be a number in [0, 1]"
+    assert printed == ["0.3", "first 1 []", "[0.5]", refused]
+    exec(watching, {"print": show})
+    assert printed[4:] == ["from step 1", "2 0.5", "3 0.5", "ended finished"]

@@ -174,8 +174,9 @@ async def test_a_person_changes_settings_at_once_and_the_step_count_goes_on(moni
     assert view.changed.changes == {"threshold": 0.3}
     event = (await monitor.events(run.id, 1)).events[0].event
     assert (event.kind, event.message) == ("settings_changed", "ana: too many")
-    old_and_new = {"old": {"threshold": 0.5}, "new": {"threshold": 0.3}}
-    assert event.data == {"actor": "ana", "reason": "too many", "version": 3, **old_and_new}
+    expected = {"actor": "ana", "reason": "too many", "version": 3}
+    expected |= {"old": {"threshold": 0.5}, "new": {"threshold": 0.3}}
+    assert expected.items() <= event.data.items()
 
 
 async def test_a_change_from_an_outdated_revision_shows_who_was_faster(monitor):

@@ -49,7 +49,7 @@ async def test_every_report_is_recorded_and_every_run_can_be_read(redis_url, ste
     assert now.counters.steps == len(steps)
     assert (await monitor.diagnosis(run.id)).failure == ""
     assert len((await monitor.history.steps(run.id, 1, None, 100)).steps) == len(steps)
-    assert run.id.encode() in await asyncio.to_thread(render, [now])
+    assert run.id.encode() in await asyncio.to_thread(render, [now], {})
     await store.close()
 
 

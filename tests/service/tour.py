@@ -46,7 +46,7 @@ def stops(run_id: str) -> Iterator[Stop]:
     yield post("/v1/runs", {"id": run_id, "tags": {"team": "math"}}, 201)
     yield post(STEPS)
     yield post(STEPS, [{"step": step, "rewards": [[1, 0], [step % 2, 0]]} for step in (2, 3)])
-    yield from (get(STEPS), get(STEPS, fields="acr", points=2), get(STEPS, format="csv"))
+    yield from (get(STEPS), get(STEPS, fields="acr", points=4), get(STEPS, format="csv"))
     yield from (get(ONE_STEP), get(f"{ONE_STEP}/groups"))
     yield from (Stop(method="PATCH", path=SETTINGS), get(SETTINGS), get(f"{SETTINGS}/history"))
     yield from (post(f"{RUN}/overrides", answer=201), post(f"{RUN}/overrides/{{number}}/end"))
