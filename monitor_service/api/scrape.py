@@ -2,6 +2,8 @@
 
 import asyncio
 
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
 from monitor_service.exposition import render
 from monitor_service.monitor import Monitor
 
@@ -16,6 +18,9 @@ class Scrape:
         self._monitor = monitor
         self._begun_s = 0.0
         self._text: asyncio.Task[bytes] | None = None
+        self._process = CollectorRegistry()
+        # The one thing here that is of this process: another replica has figures of its own.
+        ProcessCollector(registry=self._process)
 
     async def text(self) -> bytes:
         """Every run that reports, as it stood at most a second ago; raises StoreUnavailable."""
@@ -32,4 +37,6 @@ class Scrape:
 
     async def _rendered(self) -> bytes:
         runs, standings = await self._monitor.reporting()
-        return await asyncio.to_thread(render, runs, standings)
+        return await asyncio.to_thread(
+            lambda: render(runs, standings) + generate_latest(self._process)
+        )

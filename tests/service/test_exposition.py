@@ -381,3 +381,10 @@ def test_how_many_runs_stand_how_is_told():
 def test_rendering_twice_gives_the_same_text():
     runs = [full_run("a"), run_after(run_id="b")]
     assert render(runs, STANDINGS) == render(runs, STANDINGS)
+
+
+def test_the_process_that_answers_says_what_it_uses(client):
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    found = {family.name: family.samples for family in families}
+    assert found["process_resident_memory_bytes"][0].value > 0
+    assert found["process_cpu_seconds"][0].labels == {}
