@@ -1,12 +1,14 @@
 """Configuration of the service, from `ACR_*` variables; built once, by the composition root."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from monitor_service.alerts import config as alert_config
+from monitor_service.alerts.config import AlertConfig
 from monitor_service.errors import InvalidInput
 from monitor_service.live.watcher import DEFAULT_MAX_STREAMS
 from monitor_service.retention import DEFAULT, DEFAULT_MAX_RUNS, VARIABLES, Retention
@@ -66,6 +68,7 @@ class ServiceConfig:
     max_runs: int = DEFAULT_MAX_RUNS
     """Runs there may be, approximately."""
     retention: Retention = DEFAULT
+    alerts: AlertConfig = field(default_factory=AlertConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -116,7 +119,9 @@ def from_environment(environ: Mapping[str, str]) -> ServiceConfig:
         variable = f"ACR_{name.upper()}"
         if text := environ.get(variable):
             found[name] = _read(variable, text, read, words)
-    return ServiceConfig(retention=_retention(environ), **found)
+    return ServiceConfig(
+        retention=_retention(environ), alerts=alert_config.from_environment(environ), **found
+    )
 
 
 def _retention(environ: Mapping[str, str]) -> Retention:

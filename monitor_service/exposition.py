@@ -313,7 +313,10 @@ _FAMILIES = (
     ),
 )
 
-METRIC_NAMES = frozenset({"acr_build_info", "acr_runs", *(family.name for family in _FAMILIES)})
+_DELIVERIES = "acr_alert_deliveries_total"
+METRIC_NAMES = frozenset(
+    {"acr_build_info", "acr_runs", _DELIVERIES, *(family.name for family in _FAMILIES)}
+)
 """Every sample name there can be."""
 
 
@@ -333,6 +336,19 @@ def render(runs: Iterable[Run], standings: Mapping[Standing, int]) -> bytes:
     for family in _FAMILIES:
         family.write(shown, text)
         time.sleep(0)
+    return "".join(text).encode()
+
+
+def deliveries(outcomes: Mapping[tuple[str, str], int]) -> bytes:
+    """The exposition text of how deliveries of alerts ended: (sink, outcome) -> count."""
+    text = [
+        f"# HELP {_DELIVERIES} Deliveries of alerts by how they ended.\n",
+        f"# TYPE {_DELIVERIES} counter\n",
+        *(
+            f'{_DELIVERIES}{{sink="{sink}",outcome="{outcome}"}} {count}\n'
+            for (sink, outcome), count in sorted(outcomes.items())
+        ),
+    ]
     return "".join(text).encode()
 
 

@@ -17,12 +17,14 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from monitor_service.alerts.dispatcher import Dispatcher
 from monitor_service.api.app import create_app
 from monitor_service.api.connection import with_limits
 from monitor_service.api.door import Door
 from monitor_service.config import ServiceConfig
 from monitor_service.errors import AcrError, StartupError, StoreUnavailable
 from monitor_service.monitor import Monitor
+from monitor_service.store.alerts import AlertStore
 from monitor_service.store.redis import RedisStore
 from monitor_service.store.tokens import TokenStore
 from monitor_service.urls import without_password
@@ -106,7 +108,8 @@ async def _serve(
         if not (tokens.is_needed or config.is_local or config.insecure):
             raise StartupError(_how_to_let_others_in(config))
         monitor = Monitor(store, time.time, config.retention, config.max_runs, config.max_streams)
-        app = create_app(monitor, max_body_bytes=config.max_body_bytes)
+        alerts = Dispatcher(AlertStore(store.redis), config.alerts, time.time)
+        app = create_app(monitor, alerts, max_body_bytes=config.max_body_bytes)
         server = http_server(Door(app, tokens, config), config, monitor.live.close)
         if config.redis_url is None:
             _publish(config.data_dir / "monitor.json", endpoint)
@@ -114,7 +117,8 @@ async def _serve(
         watch = asyncio.create_task(_every(WATCH_EVERY_S, monitor.tell_silence, "look for silence"))
         sweep = asyncio.create_task(_every(SWEEP_EVERY_S, monitor.sweep, "sweep old steps"))
         follow = asyncio.create_task(tokens.follow())
-        await server.serve(sockets=[listener])
+        async with alerts:
+            await server.serve(sockets=[listener])
         watch.cancel()
         sweep.cancel()
         follow.cancel()

@@ -94,6 +94,7 @@ def demo(
             folder = data_dir or Path(scratch) / "monitor"
             with _monitor(folder, _port(port)) as (url, redis_url):
                 console.print(f"[bold]Monitor[/] at {url}. Try in another terminal, as it trains:")
+                console.print(f"  acr watch {RUN_ID} --url {url}")
                 console.print(f'  acr set {RUN_ID} threshold=0.3 --reason "trying it" --url {url}')
                 outcome = _train(url, redis_url, steps, seed, profile, Path(scratch), console)
     except KeyboardInterrupt:

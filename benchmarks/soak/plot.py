@@ -35,7 +35,7 @@ def draw(watched: Watched, by_time: Windows, path: Path) -> None:
         load.set_ylabel("reports/s")
         load.set_xlabel("minutes")
         for axes in (memory, store, latency, load):
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * axes.dataLim.ymax)
         for axes in (memory, latency, load):
             axes.axvspan(0, WARM_UP * minutes[-1], color=GRID, alpha=0.5, lw=0)
         figure.align_ylabels([memory, latency, load])

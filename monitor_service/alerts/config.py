@@ -1,5 +1,6 @@
 """Who is told of alarms, and of which: from `ACR_ALERT_*` variables."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,7 @@ class AlertConfig:
             raise InvalidInput("ACR_ALERT_MIN_SEVERITY", self.min_severity, allowed)
         if unknown := self.also - set(ALSO):
             allowed = f"any of {', '.join(ALSO)}, or {NOTHING_ELSE}"
-            raise InvalidInput("ACR_ALERT_ALSO", " ".join(sorted(unknown)), allowed)
+            raise InvalidInput("ACR_ALERT_ALSO", ",".join(sorted(unknown)), allowed)
         if not 0 <= self.quiet_s <= 86_400:
             raise InvalidInput("ACR_ALERT_QUIET_S", self.quiet_s, "must be in [0, 86400]")
 
@@ -68,12 +69,12 @@ def from_environment(environ: Mapping[str, str]) -> AlertConfig:
         ("webhook_secret", "ACR_ALERT_WEBHOOK_SECRET", False),
     ):
         if text := _value_or_file(environ, variable):
-            found[name] = tuple(text.split()) if kept_apart else text
+            found[name] = _words(text) if kept_apart else text
     readers: dict[str, tuple[str, Callable[[str], Any], str]] = {
         "log": ("ACR_ALERT_LOG", _flag, "must be 0 or 1"),
         "quiet_s": ("ACR_ALERT_QUIET_S", float, "must be seconds"),
         "min_severity": ("ACR_ALERT_MIN_SEVERITY", lambda text: cast(Severity, text), ""),
-        "also": ("ACR_ALERT_ALSO", _words, ""),
+        "also": ("ACR_ALERT_ALSO", _also, ""),
         "public_url": ("ACR_PUBLIC_URL", lambda text: text.rstrip("/"), ""),
     }
     for name, (variable, read, allowed) in readers.items():
@@ -120,5 +121,9 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset() if text == NOTHING_ELSE else frozenset(text.split())
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[\s,]+", text) if word)
+
+
+def _also(text: str) -> frozenset[str]:
+    return frozenset() if text == NOTHING_ELSE else frozenset(_words(text))

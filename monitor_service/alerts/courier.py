@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from monitor_service.alerts.config import AlertConfig
 from monitor_service.alerts.lease import Lease
-from monitor_service.alerts.sinks import Answer, Sink
+from monitor_service.alerts.sink import Answer, Sink
 from monitor_service.alerts.telling import heard, without
 from monitor_service.errors import AcrError
 from monitor_service.resources import Alert

@@ -11,10 +11,7 @@ from monitor_service.alerts import post
 from monitor_service.alerts.config import AlertConfig
 from monitor_service.alerts.courier import OUTCOMES, Courier, Pace
 from monitor_service.alerts.lease import Lease
-from monitor_service.alerts.post import PostSink
-from monitor_service.alerts.sinks import LogSink, Sink
-from monitor_service.alerts.slack import slack
-from monitor_service.alerts.webhook import webhook
+from monitor_service.alerts.sinks import sinks
 from monitor_service.errors import AcrError, StoreUnavailable
 from monitor_service.resources import AlertsView, SinkView
 from monitor_service.store.alerts import AlertStore, Standing
@@ -42,7 +39,7 @@ class Dispatcher:
         self._clock = clock
         self._pace = pace or Pace()
         self._client = post.client()
-        self.sinks = self._sinks()
+        self.sinks = sinks(config, self._client, timeout_s=self._pace.timeout_s, clock=clock)
         self._lease = Lease(store, length_s=self._pace.lease_s, renew_s=self._pace.renew_s)
         self._is_ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -83,26 +80,9 @@ class Dispatcher:
             )
         return AlertsView(sinks=views, is_delivering=await self._store.is_held())
 
-    def _sinks(self) -> Sequence[Sink]:
-        config, found = self._config, list[Sink]()
-        if config.log:
-            found.append(LogSink())
-        for kind, urls, encode in (
-            ("webhook", config.webhook_urls, webhook(config.webhook_secret, self._clock)),
-            ("slack", config.slack_urls, slack),
-        ):
-            found += [
-                PostSink(
-                    kind if number == 1 else f"{kind}-{number}",
-                    url,
-                    encode,
-                    self._client,
-                    timeout_s=self._pace.timeout_s,
-                    clock=self._clock,
-                )
-                for number, url in enumerate(urls, 1)
-            ]
-        return found
+    async def outcomes(self) -> dict[tuple[str, str], int]:
+        """How many deliveries ended how, since the store was new: (sink, outcome) -> count."""
+        return await self._store.outcomes()
 
     async def _run(self) -> None:
         while not self._is_ending.is_set():

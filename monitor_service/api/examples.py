@@ -136,6 +136,20 @@ def _answers() -> list[Any]:
                 ),
             ],
         ),
+        resources.AlertsView(
+            sinks=[
+                resources.SinkView(
+                    name="slack",
+                    place="hooks.slack.com",
+                    delivered_at_s=AT_S,
+                    failed_at_s=None,
+                    error="",
+                    pending=0,
+                    outcomes={"delivered": 1, "failed": 0, "refused": 0, "expired": 0},
+                )
+            ],
+            is_delivering=True,
+        ),
         resources.SettingsView(settings=state.settings, changed=changed),
         resources.OrderPage(orders=[order], next=None),
         resources.EventPage(

@@ -4,7 +4,8 @@ import asyncio
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from monitor_service.exposition import render
+from monitor_service.alerts.dispatcher import Dispatcher
+from monitor_service.exposition import deliveries, render
 from monitor_service.monitor import Monitor
 
 FRESH_S = 1.0
@@ -14,8 +15,9 @@ FRESH_S = 1.0
 class Scrape:
     """The text, and who waits for it."""
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Monitor, dispatcher: Dispatcher | None = None) -> None:
         self._monitor = monitor
+        self._dispatcher = dispatcher
         self._begun_s = 0.0
         self._text: asyncio.Task[bytes] | None = None
         self._process = CollectorRegistry()
@@ -37,6 +39,7 @@ class Scrape:
 
     async def _rendered(self) -> bytes:
         runs, standings = await self._monitor.reporting()
+        told = deliveries(await self._dispatcher.outcomes()) if self._dispatcher else b""
         return await asyncio.to_thread(
-            lambda: render(runs, standings) + generate_latest(self._process)
+            lambda: render(runs, standings) + told + generate_latest(self._process)
         )

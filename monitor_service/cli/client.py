@@ -47,9 +47,10 @@ def _refusal(monitor: MonitorApi, error: ClientError) -> str:
     if error.kind == "run-not-found":
         near = _near(monitor, wanted)
         return f"{text}{near} (`acr runs` lists them)"
+    if error.status == 401 and own_token() is None:
+        return f"{text}; put one into {TOKEN_VARIABLE}: `acr token create` makes one"
     if error.status == 401:
-        how = "`acr token create` makes one" if own_token() is None else "it may have been revoked"
-        return f"{text}; put a token into {TOKEN_VARIABLE}: {how}"
+        return f"{text}; it is the one in {TOKEN_VARIABLE}"
     if error.status == 403:
         return f"{text}; `acr token create` makes a token that may, to put into {TOKEN_VARIABLE}"
     if error.kind == NO_SUCH_ROUTE and (both := _versions(monitor)) is not None:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from monitor_service.__about__ import __version__
+from monitor_service.cli.alerts import alerts
 from monitor_service.cli.audit import audit
 from monitor_service.cli.defaults import defaults
 from monitor_service.cli.events import events
@@ -65,7 +66,7 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
 }
 """Commands by their heading in the help, in the order they are listed."""
 ADMINISTRATION = "Guard"
-"""Heading of `acr token`, which is a group of commands."""
+"""Heading of `acr token` and `acr alerts`, which are groups of commands."""
 OTHERS = "Start"
 """Heading of the commands that other distributions add."""
 
@@ -87,6 +88,7 @@ def program() -> typer.Typer:
         for name, command in commands.items():
             app.command(name, rich_help_panel=heading)(command)
     app.add_typer(tokens(), name="token", rich_help_panel=ADMINISTRATION)
+    app.add_typer(alerts(), name="alerts", rich_help_panel=ADMINISTRATION)
     for found in sorted(entry_points(group="acr.commands")):
         app.command(found.name, rich_help_panel=OTHERS)(found.load())
     return app

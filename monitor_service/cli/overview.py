@@ -87,6 +87,10 @@ def _sections(
         yield "command", wrapped(f"{given.kind}, not taken up by the trainer yet {who}")
     if run.changed:
         yield "last order", wrapped(_order(run.changed, now_s))
+    if run.tags:
+        yield "tags", wrapped(" ".join(f"{name}={text}" for name, text in run.tags.items()))
+    if run.notes:
+        yield "notes", wrapped(run.notes)
 
 
 def _health(run: Run) -> list[Text]:

@@ -92,6 +92,7 @@ def create(
     kept, text, is_first = _asked(made, redis_url, data_dir)
     print(_json(_shown(kept, text)) if as_json else text)
     hint("this is the only time that it is shown; put it into ACR_TOKEN where it is used")
+    hint("monitors that run know it within two seconds")
     if is_first:
         hint("it is the first one: from now on every request needs a token, on this machine too")
 

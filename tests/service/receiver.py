@@ -179,16 +179,27 @@ class Runs:
 
     def raised(self, run_id: str, rule: str = "kl_explosion", **data: Any) -> str:
         """An alarm is raised."""
-        facts = {"severity": "critical", "since_step": 3, "advice": "stop", "evidence": {"kl": 9.0}}
+        facts: dict[str, Any] = {
+            "severity": "critical",
+            "since_step": 3,
+            "advice": "stop",
+            "evidence": {"kl": 9.0},
+        }
         return self.happens(run_id, "alarm_raised", **(facts | {"rule": rule} | data))
 
     def resolved(self, run_id: str, rule: str = "kl_explosion", **data: Any) -> str:
         """It is over."""
         return self.happens(run_id, "alarm_resolved", rule=rule, **data)
 
+    def outcomes(self, sink: str = "webhook") -> dict[str, int]:
+        """How deliveries to a sink ended, as far as the store knows."""
+        counts: Any = self.redis.hgetall(ALERTS_OUTCOMES)
+        pairs = ((name.decode().partition(" "), int(count)) for name, count in counts.items())
+        return {outcome: count for (of, _, outcome), count in pairs if of == sink}
+
     def delivered(self, sink: str = "webhook") -> int:
         """How many alerts a sink was told, and is known to have been told."""
-        return int(self.redis.hget(ALERTS_OUTCOMES, f"{sink} delivered") or 0)
+        return self.outcomes(sink).get("delivered", 0)
 
 
 @asynccontextmanager

@@ -3,12 +3,12 @@
 import functools
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 
 from monitor_service.alerts.courier import Pace
-from monitor_service.alerts.dispatcher import Dispatcher
 from monitor_service.store.alerts import AlertStore
 from monitor_service.store.driver import connect
 from monitor_service.store.keys import RUNS, RunKeys, alerts_told
@@ -70,17 +70,15 @@ def ids(receiver: Receiver) -> list[str]:
     return [alert.id for alert in receiver.alerts]
 
 
-async def outcomes(dispatcher: Dispatcher, sink: str = "webhook") -> dict[str, int]:
-    """How deliveries ended, without what did not happen."""
-    (found,) = [one for one in (await dispatcher.view()).sinks if one.name == sink]
-    return {name: count for name, count in found.outcomes.items() if count}
-
-
 async def test_every_sink_is_told_of_an_alarm_and_of_its_end(
     redis_url, runs, receiver, other, caplog
 ):
     caplog.set_level("INFO")
-    config = {"webhook_urls": (receiver.url,), "slack_urls": (other.url,), "log": True}
+    config: dict[str, Any] = {
+        "webhook_urls": (receiver.url,),
+        "slack_urls": (other.url,),
+        "log": True,
+    }
     async with dispatching(redis_url, **config):
         first, second = runs.raised("a"), runs.resolved("a")
         await until(lambda: len(other.received) == len(receiver.received) == 2, "all told")
@@ -140,11 +138,11 @@ async def test_a_restart_neither_repeats_nor_forgets(redis_url, runs, receiver):
 
 async def test_a_failing_sink_is_tried_until_it_takes_the_alert(redis_url, runs, receiver, caplog):
     receiver.script = [reply(500), reply(404), reply(503)]
-    async with dispatching(redis_url, webhook_urls=(receiver.url,)) as dispatcher:
+    async with dispatching(redis_url, webhook_urls=(receiver.url,)):
         first, second = runs.raised("a"), runs.raised("a", rule="kl_drift")
         await until(lambda: runs.delivered() == 2, "told at last")
     assert ids(receiver) == [f"a:{first}"] * 4 + [f"a:{second}"]
-    assert await outcomes(dispatcher) == {"delivered": 2, "failed": 3}
+    assert runs.outcomes() == {"delivered": 2, "failed": 3}
     # Logged once, not at every try.
     assert caplog.text.count("alert sink webhook fails: status 500") == 1
 
@@ -163,7 +161,7 @@ async def test_a_sink_that_hangs_holds_up_no_other(redis_url, runs, receiver, ot
     receiver.usual = hang
     pace = Pace(sweep_s=0.05)
     urls = (receiver.url, other.url)
-    async with dispatching(redis_url, pace=pace, webhook_urls=urls) as dispatcher:
+    async with dispatching(redis_url, pace=pace, webhook_urls=urls):
         runs.raised("a")
         await until(lambda: receiver.received, "it hangs")
         for _ in range(20):
@@ -174,7 +172,7 @@ async def test_a_sink_that_hangs_holds_up_no_other(redis_url, runs, receiver, ot
         began = time.monotonic()
     # It was to be given 10 s.
     assert time.monotonic() - began < 1
-    assert await outcomes(dispatcher, "webhook-2") == {"delivered": 41}
+    assert runs.outcomes("webhook-2") == {"delivered": 41}
 
 
 async def test_what_was_under_way_at_the_end_is_told_after_it(redis_url, runs, receiver):
@@ -210,13 +208,13 @@ async def test_an_alert_that_is_refused_is_given_up_and_so_is_its_end(
     redis_url, runs, receiver, caplog
 ):
     receiver.script = [reply(400)]
-    async with dispatching(redis_url, webhook_urls=(receiver.url,)) as dispatcher:
+    async with dispatching(redis_url, webhook_urls=(receiver.url,)):
         first = runs.raised("a")
         runs.resolved("a")
         third = runs.raised("a", rule="kl_drift")
         await until(runs.delivered, "told")
     assert ids(receiver) == [f"a:{first}", f"a:{third}"]
-    assert await outcomes(dispatcher) == {"delivered": 1, "refused": 1}
+    assert runs.outcomes() == {"delivered": 1, "refused": 1}
     assert caplog.text.count(f"gave up on a:{first}: status 400") == 1
 
 
@@ -227,7 +225,7 @@ async def test_after_a_day_an_alert_is_given_up(redis_url, runs, receiver, caplo
     def clock() -> float:
         return time.time() + past_s
 
-    async with dispatching(redis_url, clock=clock, webhook_urls=(receiver.url,)) as dispatcher:
+    async with dispatching(redis_url, clock=clock, webhook_urls=(receiver.url,)):
         first = runs.raised("a")
         await until(lambda: receiver.received, "tried")
         past_s = 86_401.0
@@ -237,7 +235,7 @@ async def test_after_a_day_an_alert_is_given_up(redis_url, runs, receiver, caplo
             "a", "alarm_raised", at_s=clock(), rule="kl_drift", severity="warning"
         )
         await until(lambda: f"a:{second}" in ids(receiver), "the next is told")
-    assert (await outcomes(dispatcher))["expired"] == 1
+    assert runs.outcomes()["expired"] == 1
 
 
 async def test_more_than_a_page_of_events_is_told_in_order(redis_url, runs, receiver):
@@ -251,7 +249,7 @@ async def test_more_than_a_page_of_events_is_told_in_order(redis_url, runs, rece
 
 
 async def test_of_several_replicas_one_delivers(redis_url, runs, receiver):
-    config = {"webhook_urls": (receiver.url,)}
+    config: dict[str, Any] = {"webhook_urls": (receiver.url,)}
     async with dispatching(redis_url, **config), dispatching(redis_url, **config):
         for number in range(20):
             runs.raised(f"run-{number}")
@@ -262,7 +260,7 @@ async def test_of_several_replicas_one_delivers(redis_url, runs, receiver):
 
 
 async def test_when_the_one_that_delivers_ends_another_goes_on(redis_url, runs, receiver):
-    config = {"webhook_urls": (receiver.url,)}
+    config: dict[str, Any] = {"webhook_urls": (receiver.url,)}
     first = dispatching(redis_url, **config)
     await first.__aenter__()
     async with dispatching(redis_url, **config):
@@ -275,10 +273,11 @@ async def test_when_the_one_that_delivers_ends_another_goes_on(redis_url, runs, 
 async def test_a_lease_that_is_lost_is_taken_again(redis_url, runs, receiver):
     async with dispatching(redis_url, webhook_urls=(receiver.url,)):
         runs.redis.delete("{acr:alerts}:lease")
-        runs.raised("a")
+        one = runs.raised("a")
         await until(lambda: receiver.received, "told")
         await until(lambda: runs.redis.exists("{acr:alerts}:lease"), "held again")
-    assert len(receiver.received) == 1
+    # Perhaps twice: what was delivered without the lease could not be kept.
+    assert set(ids(receiver)) == {f"a:{one}"}
 
 
 async def test_redis_may_be_away_for_a_while(folder, runs, receiver, monkeypatch):
@@ -320,12 +319,16 @@ async def test_a_sink_that_nobody_delivers_to_is_forgotten_after_a_week(redis_ur
 
 async def test_the_view_shows_where_a_sink_is_and_no_more(redis_url, runs, receiver):
     receiver.script = [reply(500)]
-    config = {"webhook_urls": (receiver.url,), "slack_urls": (receiver.url,) * 2, "log": True}
+    config: dict[str, Any] = {
+        "webhook_urls": (receiver.url,),
+        "slack_urls": (receiver.url,) * 2,
+        "log": True,
+    }
     began = time.time()
-    async with dispatching(redis_url, **config) as dispatcher:
+    async with dispatching(redis_url, log=True, **config) as dispatcher:
         runs.raised("a")
-        for sink in ("log", "webhook", "slack", "slack-2"):
-            await until(functools.partial(runs.delivered, sink), "told")
+        for name in ("log", "webhook", "slack", "slack-2"):
+            await until(functools.partial(runs.delivered, name), "told")
         view = await dispatcher.view()
     assert view.is_delivering
     assert [(sink.name, sink.place) for sink in view.sinks] == [
@@ -340,7 +343,7 @@ async def test_the_view_shows_where_a_sink_is_and_no_more(redis_url, runs, recei
         assert sink.delivered_at_s is not None
         assert began <= sink.delivered_at_s <= time.time()
         assert (sink.error == "status 500") == (sink.failed_at_s is not None)
-    assert not (await dispatcher.view()).is_delivering
+    assert not runs.redis.exists("{acr:alerts}:lease")
 
 
 async def test_without_sinks_nothing_is_done(redis_url, runs):

@@ -1,6 +1,9 @@
 """`acr history` and `acr groups`: a run's figures over its steps, and the rewards of one."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -83,6 +86,22 @@ def test_the_bars_fit_the_terminal(client, run_id, columns):
     lines = plain(shown).splitlines()
     assert "200 steps" in lines[0]
     assert max(map(len, lines)) <= max(columns, 70)
+
+
+def test_a_terminal_that_knows_ascii_only_gets_ascii(base_url, run):
+    env = os.environ | {"NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "ascii"}
+    shown = [
+        subprocess.run(
+            [sys.executable, "-m", "monitor_service", *arguments, "--url", base_url],
+            capture_output=True,
+            check=True,
+            env=env,
+        ).stdout.decode("ascii")
+        for arguments in (("history", run, "--fields", "acr"), ("groups", run, "2"))
+    ]
+    assert shown[0].splitlines()[-1].split()[-1] == ".,+#"
+    # A group of [1, 0, 1, 0] beside one of zeros.
+    assert [line.split()[1] for line in shown[1].splitlines()[2:4]] == ["....", "#.#."]
 
 
 def test_groups_are_shown_as_shades_of_their_rewards(acr, client, run_id):

@@ -319,6 +319,14 @@ def test_how_the_training_ended_is_in_the_title(client, shown, run_id):
     assert shown(run_id)["title"].endswith(", ended: finished")
 
 
+def test_tags_and_notes_are_shown_where_there_are_any(acr, shown, run_id):
+    assert not {"tags", "notes"} & shown(run_id).keys()
+    acr("tag", run_id, "team=rl", "seed=1")
+    acr("note", run_id, "the first\nwith the new data")
+    found = shown(run_id)
+    assert (found["tags"], found["notes"]) == ("team=rl seed=1", "the first with the new data")
+
+
 def test_what_others_wrote_never_reaches_the_terminal_as_a_command(acr, client, run_id):
     order = {"reason": "\x1b[2Jgone\nand\x07 away [red]", "actor": "\x1b]0;eve\x07"}
     client.post(f"/v1/runs/{run_id}/kill", json=order)

@@ -14,7 +14,7 @@ from monitor_service.engine.changes import killed, with_override
 from monitor_service.engine.profiles import changed
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
-from monitor_service.exposition import METRIC_NAMES, render
+from monitor_service.exposition import METRIC_NAMES, deliveries, render
 from monitor_service.resources import Run, StepRecord
 from monitor_service.store.redis import About, StoredRun
 from monitor_service.store.roster import Standing
@@ -258,7 +258,7 @@ def test_what_a_run_is_set_to_is_on_its_info():
 
 def test_the_names_listed_are_those_of_a_full_run_and_no_others():
     names = {name for name, _ in samples(full_run())}
-    assert names | {"acr_runs"} == METRIC_NAMES
+    assert names | {"acr_runs", "acr_alert_deliveries_total"} == METRIC_NAMES
 
 
 def test_without_runs_only_the_monitor_itself_is_there():
@@ -289,7 +289,7 @@ def test_a_step_without_scores_scalars_or_proof_has_no_figures_and_no_zeros():
         *("acr_injected_groups_ratio", "acr_injected_mass_ratio"),
         *("acr_knob_requested", "acr_knob_applied", "acr_knob_ignored"),
     }
-    assert names == METRIC_NAMES - absent - {"acr_runs"}
+    assert names == METRIC_NAMES - absent - {"acr_runs", "acr_alert_deliveries_total"}
 
 
 def test_a_figure_that_is_zero_is_there():
@@ -376,6 +376,16 @@ def test_how_many_runs_stand_how_is_told():
     families = text_string_to_metric_families(render([], STANDINGS).decode())
     (counts,) = [family for family in families if family.name == "acr_runs"]
     assert {one.labels["state"]: one.value for one in counts.samples} == STANDINGS
+
+
+def test_deliveries_of_alerts_are_counted_by_sink_and_outcome():
+    text = deliveries({("slack-2", "failed"): 3, ("log", "delivered"): 7}).decode()
+    (family,) = text_string_to_metric_families(text)
+    assert {(one.labels["sink"], one.labels["outcome"]): one.value for one in family.samples} == {
+        ("log", "delivered"): 7,
+        ("slack-2", "failed"): 3,
+    }
+    assert {one.name for one in family.samples} <= METRIC_NAMES
 
 
 def test_rendering_twice_gives_the_same_text():
