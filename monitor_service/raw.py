@@ -44,11 +44,13 @@ def unpacked(payload: bytes) -> tuple[Matrix, Matrix | None]:
 
 def _smallest(values: Matrix) -> tuple[int, bytes]:
     """Bytes per value, and all values in them."""
+    # As nearly always; a NaN is in no range.
+    if values.min(initial=0) >= 0 and values.max(initial=0) < _UNSCORED:
+        codes = values.astype(_DTYPES[1])
+        if (codes == values).all():
+            return 1, codes.tobytes()
     with np.errstate(invalid="ignore", over="ignore"):
         codes = values.astype(_DTYPES[1])
-        # As nearly always; a NaN equals nothing.
-        if (codes == values).all() and codes.max(initial=0) < _UNSCORED:
-            return 1, codes.tobytes()
         missing = np.isnan(values)
         codes[missing] = _UNSCORED
         if np.array_equal(codes == _UNSCORED, missing) and ((codes == values) | missing).all():

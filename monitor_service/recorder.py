@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from monitor_service.control import MAX_TRIES
@@ -30,8 +31,7 @@ MOST_AT_ONCE = 32
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What became of reports.
 
     Attributes:
@@ -45,8 +45,7 @@ class Answer:
     conflict: Conflict | None
 
 
-@dataclass(frozen=True, slots=True)
-class _News:
+class _News(Struct, frozen=True):
     report: StepReport
     seen: Observation
     digest: bytes

@@ -8,6 +8,8 @@ a run can go back far without keeping everything. The state a run started from s
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from monitor_service.engine.state import RunState
 from monitor_service.errors import InvalidInput
 
@@ -33,8 +35,7 @@ At = tuple[int, int]
 """(attempt, step): what the fields of a run's hashes are named after."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaving:
+class Leaving(Struct, frozen=True, kw_only=True):
     """Fields to drop from a run's hashes, as (attempt, step)."""
 
     rewards: tuple[At, ...] = ()
@@ -128,6 +129,8 @@ def newest_until(state: RunState, kept: Iterable[At], step: int) -> At | None:
 
 def _passed(before: RunState, step: int, num_kept: int) -> tuple[At, ...]:
     """Steps that were among the newest `num_kept` until `step` came."""
+    if step <= num_kept:
+        return ()
     first = max(1, before.step - num_kept + 1)
     last = min(before.step, step - num_kept, first + MAX_LEAVING - 1)
     return tuple((before.attempt_of(old), old) for old in range(first, last + 1))

@@ -1,32 +1,37 @@
 """The service as one would first write it: what `acr serve` is measured against.
 
-    python -m benchmarks.ingest.baseline --redis-url URL
+    python -m benchmarks.ingest.baseline --redis-url URL [--tuned]
 
-A plain FastAPI route with pydantic models, and redis.asyncio with WATCH, MULTI and EXEC. The rest
-is what `acr serve` has, so that the difference is how it is written and not what it does:
+A plain FastAPI route with pydantic models, and redis.asyncio with WATCH, MULTI and EXEC, as the three
+are installed without extras: asyncio's event loop, h11, redis-py's own parser, the standard library's
+JSON for what is stored. It does the same job, so that the difference is how it is written:
 
-- uvicorn with uvloop and httptools, hiredis under redis-py, no access log.
 - Reports are refused for the same reasons: unknown fields, types, ranges, shapes, a replaced
   attempt, a step that is recorded with other content.
-- The same engine decides, on the same float64 matrix.
-- State, record, digest, settings and events are written in one transaction, exactly once, and the
-  settings are published.
+- The same engine decides, on the same float64 matrix: its cost is in both.
+- State, record, digest, raw rewards, row of figures, settings, events and changes are written in one
+  transaction, exactly once; what is not kept any longer is dropped; the settings are published.
 - The answer has the same content.
 
-Where the two differ the baseline does less: it takes lists of rewards and one report a request,
-and it keeps no raw rewards, no row of figures and no audit trail, and drops nothing. The engine's
-own values are written and read by msgspec, for which they are made. To create a run is its only
-other route.
+`--tuned` is the same program on faster parts: uvloop, httptools, hiredis, and msgspec for what is
+stored. It tells what part of the difference could be had by installing them.
+
+The baseline takes lists of rewards, and one report a request. To create a run is its only other
+route.
 """
 
 import argparse
 import hashlib
+import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import uvicorn
 from fastapi import FastAPI, HTTPException
+from redis._parsers import _AsyncRESP3Parser
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
@@ -35,14 +40,17 @@ from benchmarks.servers import announce
 from monitor_service.config import ServiceConfig
 from monitor_service.engine.advance import advance
 from monitor_service.engine.collapse import Matrix, matrix
+from monitor_service.engine.events import AUDITED
 from monitor_service.engine.orders import Kill
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import Observation, RunState, Sampling, StepFigures
 from monitor_service.errors import InvalidInput
 from monitor_service.resources import Ack, StepRecord
+from monitor_service.retention import Retention
+from monitor_service.series import row
 from monitor_service.server import listen
-from monitor_service.store.keys import EVENTS_KEPT, RunKeys, step_field
+from monitor_service.store.keys import CHANGES_KEPT, EVENTS_KEPT, RunKeys, step_field
 from monitor_service.wire import (
     MAX_COMPLETIONS,
     MAX_GROUPS,
@@ -52,6 +60,25 @@ from monitor_service.wire import (
 )
 
 MAX_TRIES = 50
+KEPT = Retention()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """How the engine's values are written and read."""
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes, type[RunState]], RunState]
+
+
+PLAIN = Codec(
+    encode=lambda value: json.dumps(msgspec.to_builtins(value)).encode(),
+    decode=lambda payload, kind: msgspec.convert(json.loads(payload), kind),
+)
+TUNED = Codec(
+    encode=msgspec.json.encode,
+    decode=lambda payload, kind: msgspec.json.decode(payload, type=kind),
+)
 
 Rewards = list[list[float | None]]
 CreateModel = model_of(CreateRun)
@@ -62,13 +89,13 @@ SettingsModel = model_of(Settings)
 AckModel = model_of(Ack)
 
 
-def create_app(redis: Redis) -> FastAPI:
+def create_app(redis: Redis, codec: Codec) -> FastAPI:
     """The whole service."""
     app = FastAPI(title="baseline")
 
     @app.post("/v1/runs", status_code=201)
     async def create(wanted: CreateModel) -> dict[str, str]:  # type: ignore[valid-type]
-        return await begin(redis, wanted)
+        return await begin(redis, codec, wanted)
 
     @app.post("/v1/runs/{run_id}/steps", response_model=AckModel)
     async def report_step(
@@ -79,7 +106,7 @@ def create_app(redis: Redis) -> FastAPI:
             seen = observation(report)
         except InvalidInput as error:
             raise HTTPException(422, str(error)) from error
-        status, settings = await record(redis, run_id, report, seen)
+        status, settings = await record(redis, codec, run_id, report, seen)
         return AckModel(
             results=[{"step": seen.step, "status": status}],
             settings=SettingsModel.model_validate(settings),
@@ -88,14 +115,16 @@ def create_app(redis: Redis) -> FastAPI:
     return app
 
 
-async def begin(redis: Redis, wanted: Any) -> dict[str, str]:
+async def begin(redis: Redis, codec: Codec, wanted: Any) -> dict[str, str]:
     """Create a run, unless there is one of this name."""
     state = RunState(settings=from_profile(wanted.profile or "paper", wanted.settings))
-    await redis.hsetnx(RunKeys(wanted.id).run, "state", msgspec.json.encode(state))
+    await redis.hsetnx(RunKeys(wanted.id).run, "state", codec.encode(state))
     return {"id": wanted.id}
 
 
-async def record(redis: Redis, run_id: str, report: Any, seen: Observation) -> tuple[str, Settings]:
+async def record(
+    redis: Redis, codec: Codec, run_id: str, report: Any, seen: Observation
+) -> tuple[str, Settings]:
     """Take the step into account, exactly once: (recorded or duplicate, the newest settings)."""
     keys = RunKeys(run_id)
     field = step_field(report.attempt, report.step)
@@ -106,7 +135,7 @@ async def record(redis: Redis, run_id: str, report: Any, seen: Observation) -> t
             stored = await pipe.hget(keys.run, "state")
             if not stored:
                 raise HTTPException(404, f"run {run_id!r} does not exist")
-            state = msgspec.json.decode(stored, type=RunState)
+            state = codec.decode(stored, RunState)
             if report.attempt != state.attempt:
                 raise HTTPException(409, f"the run is at attempt {state.attempt}")
             if report.step <= state.step:
@@ -115,7 +144,7 @@ async def record(redis: Redis, run_id: str, report: Any, seen: Observation) -> t
                 return "duplicate", state.settings
             now_s = time.time()
             moved, figures, events = advance(state, seen, now_s=now_s)
-            kept = RecordModel(
+            found = RecordModel(
                 step=report.step,
                 attempt=report.attempt,
                 optimizer_step=report.optimizer_step,
@@ -125,17 +154,30 @@ async def record(redis: Redis, run_id: str, report: Any, seen: Observation) -> t
                 components=report.components,
                 scalars=report.scalars,
                 applied=report.applied,
-            ).model_dump_json()
-            after, settings = msgspec.json.encode(moved), msgspec.json.encode(moved.settings)
+            )
+            kept = found.model_dump_json()
+            after, settings = codec.encode(moved), codec.encode(moved.settings)
+            leaving = KEPT.leaving(state, report.step)
             pipe.multi()  # type: ignore[no-untyped-call]
             pipe.hset(keys.run, mapping={"state": after, "last": kept})
             pipe.set(keys.settings, settings)
             pipe.hset(keys.steps, field, kept)
             pipe.hset(keys.states, field, after)
             pipe.hset(keys.digests, field, content)
+            pipe.hset(keys.rewards, field, report.model_dump_json(include={"rewards", "primary"}))
+            pipe.append(keys.series, row(found))
+            for hashes, old in (
+                ((keys.rewards,), leaving.rewards),
+                ((keys.steps, keys.digests), leaving.records),
+                ((keys.states,), leaving.states),
+            ):
+                for name in hashes if old else ():
+                    pipe.hdel(name, *(step_field(*at) for at in old))
             for event in events:
-                timed = msgspec.json.encode({"at_s": now_s, "event": event})
-                pipe.xadd(keys.events, {"event": timed}, maxlen=EVENTS_KEPT)
+                timed = {"event": codec.encode({"at_s": now_s, "event": event})}
+                pipe.xadd(keys.events, timed, maxlen=EVENTS_KEPT)  # type: ignore[arg-type]
+                if event.kind in AUDITED:
+                    pipe.xadd(keys.changes, timed, maxlen=CHANGES_KEPT)  # type: ignore[arg-type]
             pipe.publish(keys.settings_channel, settings)
             try:
                 await pipe.execute()
@@ -213,9 +255,16 @@ def main() -> None:
     """Serve until the process ends."""
     parser = argparse.ArgumentParser(description="The plain service, to compare with.")
     parser.add_argument("--redis-url", required=True)
-    redis = Redis.from_url(parser.parse_args().redis_url)
+    parser.add_argument("--tuned", action="store_true")
+    given = parser.parse_args()
+    parts: dict[str, Any] = {} if given.tuned else {"parser_class": _AsyncRESP3Parser}
+    app = create_app(Redis.from_url(given.redis_url, **parts), TUNED if given.tuned else PLAIN)
     config = uvicorn.Config(
-        create_app(redis), loop="uvloop", http="httptools", log_config=None, access_log=False
+        app,
+        loop="uvloop" if given.tuned else "asyncio",
+        http="httptools" if given.tuned else "h11",
+        log_config=None,
+        access_log=False,
     )
     listener = listen(ServiceConfig(port=0))
     announce(listener)

@@ -10,7 +10,8 @@ from benchmarks.servers import monitor, started
 from monitor_service.wire import JSON, MSGPACK
 from tests.servers import embedded_valkey
 
-BASELINE = "baseline, JSON"
+BASELINE = "baseline, plain"
+TUNED = "baseline, tuned"
 OURS = "acr serve, msgpack"
 AGAIN = "the same once more"
 SINK = "HTTP sink"
@@ -59,17 +60,16 @@ def running(folder: Path) -> Iterator[list[Contender]]:
                 per_request=per_request,
             )
 
-        url = store("baseline-redis")
-        plain = stack.enter_context(started("benchmarks.ingest.baseline", "--redis-url", url))
-        found = [
-            Contender(
-                name=BASELINE,
-                url=plain.url,
-                pid=plain.pid,
-                redis_pid=redis_pid(url),
-                media_type=JSON,
+        def baseline(name: str, *options: str) -> Contender:
+            url = store(name)
+            plain = stack.enter_context(
+                started("benchmarks.ingest.baseline", "--redis-url", url, *options)
             )
-        ]
+            return Contender(
+                name=name, url=plain.url, pid=plain.pid, redis_pid=redis_pid(url), media_type=JSON
+            )
+
+        found = [baseline(BASELINE), baseline(TUNED, "--tuned")]
         found.append(ours("acr serve, JSON", JSON))
         found.append(ours(OURS))
         found.append(ours(AGAIN))

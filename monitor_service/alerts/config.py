@@ -109,6 +109,7 @@ def _check_url(variable: str, text: str) -> None:
         text.encode("ascii")
         # What a resolver would refuse only when there is something to tell.
         is_complete = url.scheme in HTTP_SCHEMES and bool(url.host.encode("idna"))
+        is_complete = is_complete and 0 < (url.port or 443) < 65_536
     except (httpx.InvalidURL, ValueError):
         is_complete = False
     if not is_complete:

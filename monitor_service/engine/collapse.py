@@ -59,6 +59,9 @@ class Outcome(IntEnum):
     """Fewer than two finite rewards: no statement possible, in no numerator or denominator."""
 
 
+_MIXED, _ALL_CORRECT, _ALL_WRONG, _OTHER, _UNSCORED = map(int, Outcome)
+_NUM_OUTCOMES = len(Outcome)
+
 COLLAPSED = (Outcome.ALL_CORRECT, Outcome.ALL_WRONG, Outcome.UNIFORM_OTHER)
 
 
@@ -83,6 +86,9 @@ class Groups(Struct, frozen=True, kw_only=True):
         counts: groups by outcome, in the order of `Outcome`.
         sizes: `[N]` scored completions of each group.
         means: `[N]` mean reward; NaN where nothing was scored.
+        num_scored: groups behind every rate; the weight to use when steps are pooled.
+        num_collapsed: groups without a learning signal.
+        acr: Advantage Collapse Rate in [0, 1]; None when no group was scored (empty is not zero).
         mean_reward: over all scored completions, not over groups; None when there are none. Exactly
             rounded, so that two steps with the same rewards in another order compare equal.
         num_invalid: rewards that were infinite or beyond `REWARD_LIMIT`, counted as unscored.
@@ -94,6 +100,9 @@ class Groups(Struct, frozen=True, kw_only=True):
     counts: tuple[int, ...]
     sizes: npt.NDArray[np.int64]
     means: Matrix
+    num_scored: int
+    num_collapsed: int
+    acr: float | None
     mean_reward: float | None
     num_invalid: int
     rewards: Matrix
@@ -103,25 +112,11 @@ class Groups(Struct, frozen=True, kw_only=True):
         """Groups with this outcome."""
         return self.counts[outcome]
 
-    @property
-    def num_scored(self) -> int:
-        """Groups behind every rate; the weight to use when steps are pooled."""
-        return len(self.outcomes) - self.counts[Outcome.UNSCORED]
-
-    @property
-    def num_collapsed(self) -> int:
-        """Groups without a learning signal."""
-        return sum(map(self.count, COLLAPSED))
-
-    @property
-    def acr(self) -> float | None:
-        """Advantage Collapse Rate in [0, 1]; None when no group was scored (empty is not zero)."""
-        return self.share(*COLLAPSED)
-
     def share(self, *outcomes: Outcome) -> float | None:
         """Share of scored groups with one of these outcomes; None when no group was scored."""
-        num_scored = self.num_scored
-        return sum(map(self.count, outcomes)) / num_scored if num_scored else None
+        if not self.num_scored:
+            return None
+        return sum([self.counts[outcome] for outcome in outcomes]) / self.num_scored
 
     @property
     def stds(self) -> Matrix:
@@ -208,16 +203,22 @@ def judge(
         ends = _ends(np.ascontiguousarray(judged.T), is_judged)
     wrong, correct = _sides(*ends, reward_range)
     outcomes = np.zeros(num_groups, dtype=np.int8)
-    outcomes[collapsed] = Outcome.UNIFORM_OTHER
-    outcomes[collapsed & wrong] = Outcome.ALL_WRONG
-    outcomes[collapsed & correct] = Outcome.ALL_CORRECT
+    outcomes[collapsed] = _OTHER
+    outcomes[collapsed & wrong] = _ALL_WRONG
+    outcomes[collapsed & correct] = _ALL_CORRECT
     if is_scored is not None or width < 2:
-        outcomes[sizes < 2] = Outcome.UNSCORED
+        outcomes[sizes < 2] = _UNSCORED
     # NaN as soon as one group has no scored completion; that says nothing then.
     peak = float(np.maximum(-lowest, highest).max(initial=0.0))
+    counts = tuple(np.bincount(outcomes, minlength=_NUM_OUTCOMES).tolist())
+    num_scored = num_groups - counts[_UNSCORED]
+    num_collapsed = num_scored - counts[_MIXED]
     return Groups(
         outcomes=outcomes,
-        counts=tuple(np.bincount(outcomes, minlength=len(Outcome)).tolist()),
+        counts=counts,
+        num_scored=num_scored,
+        num_collapsed=num_collapsed,
+        acr=num_collapsed / num_scored if num_scored else None,
         sizes=sizes,
         means=lowest + offsets,
         mean_reward=_mean(rewards if is_scored is None else by_place[is_scored], peak),
@@ -232,8 +233,7 @@ def usable(rewards: Matrix) -> tuple[Matrix, Mask, int]:
 
     Invalid are infinities and magnitudes beyond `REWARD_LIMIT`.
     """
-    with np.errstate(invalid="ignore"):
-        scored = np.abs(rewards) <= REWARD_LIMIT
+    scored = np.abs(rewards) <= REWARD_LIMIT
     if scored.all():
         return rewards, scored, 0
     num_invalid = int(np.count_nonzero(~scored & ~np.isnan(rewards)))

@@ -8,7 +8,7 @@ also why a run may be moved from what this process remembers of it.
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal, TypeVar
 
@@ -73,8 +73,7 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
     result: Result | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """A step to write together with the move it causes.
 
     Attributes:
@@ -157,9 +156,11 @@ class RedisStore:
         Returns:
             written; or moved, with nothing changed: the run is not at `before` any more.
         """
-        keys = RunKeys(after.run_id)
+        keys, channel = _places(after.run_id)
         state, settings = msgspec.json.encode(after.state), after.state.settings
-        fields: dict[str, bytes | str] = {"version": version_of(after), "state": state}
+        fields: dict[str, bytes | str] = {"version": version_of(after)}
+        if not recorded:
+            fields["state"] = state
         if before is None or after.about != before.about:
             fields["about"] = msgspec.json.encode(after.about)
         if after.changed and (before is None or after.changed != before.changed):
@@ -169,7 +170,7 @@ class RedisStore:
             fields["result"] = msgspec.json.encode(after.result)
         steps: list[bytes | str] = []
         for one in recorded:
-            record = fields["last"] = msgspec.json.encode(one.record)
+            record = msgspec.json.encode(one.record)
             moved = state if one.state is after.state else msgspec.json.encode(one.state)
             field = step_field(one.record.attempt, one.record.step)
             steps += (field, record, one.digest, moved, one.row, one.rewards or b"")
@@ -181,14 +182,11 @@ class RedisStore:
             timed += (audited, msgspec.json.encode(TimedEvent(at_s=at_s, event=event)))
         has_alarm = any(event.kind in ALARM_KINDS for event in events)
         outcome = await self._transition.run(
-            [
-                *(keys.run, keys.settings, keys.steps, keys.states, keys.digests, keys.events),
-                *(keys.series, keys.rewards, keys.changes),
-            ],
+            keys,
             [
                 version_of(before) if before else "",
                 msgspec.json.encode(settings),
-                keys.settings_channel,
+                channel,
                 ALARMS if has_alarm else "",
                 after.run_id,
                 EVENTS_KEPT,
@@ -259,6 +257,16 @@ class RedisStore:
 def version_of(run: StoredRun) -> str:
     """What names this very state of a run: it never repeats, not even if the run is made anew."""
     return f"{run.state.settings.session}/{run.state.settings.version}"
+
+
+@lru_cache(2 * CACHED_RUNS)
+def _places(run_id: str) -> tuple[tuple[str, ...], str]:
+    """The keys of the script, in its order, and the channel of the settings."""
+    keys = RunKeys(run_id)
+    return (
+        *(keys.run, keys.settings, keys.steps, keys.states, keys.digests, keys.events),
+        *(keys.series, keys.rewards, keys.changes),
+    ), keys.settings_channel
 
 
 def _fields(leaving: Sequence[At]) -> tuple[int | str, ...]:

@@ -7,7 +7,8 @@
 --       states      field, state
 --       old records, old states, old rewards    fields to drop
 --       events      "1" for one that goes to the changes too, event
---       name/value pairs for the run's hash (behind the number of names and values).
+--       name/value pairs for the run's hash (behind the number of names and values), beside `last`
+--       and `state`, which are those of the newest step, where there is one.
 if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 'moved' end
 
 local at = 7
@@ -25,6 +26,10 @@ for i = first, first + 6 * (count - 1), 6 do
   redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 3])
   redis.call('APPEND', KEYS[7], ARGV[i + 4])
   if ARGV[i + 5] ~= '' then redis.call('HSET', KEYS[8], ARGV[i], ARGV[i + 5]) end
+end
+if count > 0 then
+  local last = first + 6 * (count - 1)
+  redis.call('HSET', KEYS[1], 'last', ARGV[last + 1], 'state', ARGV[last + 3])
 end
 count, first = taken(2)
 for i = first, first + 2 * (count - 1), 2 do

@@ -23,6 +23,7 @@ from tests.chaos.load import Figures
 from tests.chaos.scenarios import SCENARIOS, Length
 from tests.servers import short_folder
 
+TABLE_WIDTH = 104
 COLUMNS = (
     *("what", "sent", "acked", "again", "stored", "lost", "twice", "waited", "call", "took"),
 )
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, scenario in SCENARIOS.items()
         if not options.names or any(part in name for part in options.names)
     }
-    console = Console()
+    console = Console(width=max(TABLE_WIDTH, Console().width))
     about = f"{length.trainers} trainers, {length.rate_hz:g} reports/s each"
     table = Table(*COLUMNS, title=about)
     found: dict[str, Figures] = {}

@@ -31,6 +31,7 @@ REFUSED_TO_ALL = (
     *("not_a_server_error", "status_code_conformance", "content_type_conformance"),
     *("response_headers_conformance", "response_schema_conformance"),
 )
+ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
@@ -74,8 +75,11 @@ def examined(monitor: AcrServe, document: Path, options: argparse.Namespace, *mo
     command = [program, "--config-file", str(CONFIG), "run", str(document), "--url", monitor.url]
     command += ["--seed", f"{options.seed}", "-n", f"{options.examples}"]
     command += ["--phases", options.phases, "--generation-database", "none", "--warnings", "off"]
-    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.fuzz.hooks", "PYTHONPATH": "."}
-    run = subprocess.run([*command, *EXCLUDED, *more], env=environment, check=False)
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.fuzz.hooks", "PYTHONPATH": str(ROOT)}
+    # It leaves a folder of its own where it runs.
+    run = subprocess.run(
+        [*command, *EXCLUDED, *more], cwd=document.parent, env={**os.environ, **hooks}, check=False
+    )
     if run.returncode:
         raise SystemExit(run.returncode)
 

@@ -3,6 +3,7 @@
 Loaded by schemathesis itself, through `SCHEMATHESIS_HOOKS`.
 """
 
+import json
 from typing import Any
 
 import msgspec
@@ -17,7 +18,12 @@ LINES = "application/x-ndjson"
 @schemathesis.serializer(MSGPACK)
 def to_msgpack(context: schemathesis.SerializationContext, value: Any) -> bytes:
     """The value as msgpack; what is bytes already was made so on purpose."""
-    return value if isinstance(value, bytes) else msgspec.msgpack.encode(value, enc_hook=str)
+    if isinstance(value, bytes):
+        return value
+    try:
+        return msgspec.msgpack.encode(value, enc_hook=str)
+    except OverflowError:  # No such number can be said: a damaged body stands for it.
+        return json.dumps(value, default=str).encode()
 
 
 @schemathesis.serializer(LINES)

@@ -74,11 +74,8 @@ async def test_every_sink_is_told_of_an_alarm_and_of_its_end(
     redis_url, runs, receiver, other, caplog
 ):
     caplog.set_level("INFO")
-    config: dict[str, Any] = {
-        "webhook_urls": (receiver.url,),
-        "slack_urls": (other.url,),
-        "log": True,
-    }
+    urls = {"webhook_urls": (receiver.url,), "slack_urls": (other.url,)}
+    config: dict[str, Any] = urls | {"log": True}
     async with dispatching(redis_url, **config):
         first, second = runs.raised("a"), runs.resolved("a")
         await until(lambda: len(other.received) == len(receiver.received) == 2, "all told")
@@ -319,11 +316,7 @@ async def test_a_sink_that_nobody_delivers_to_is_forgotten_after_a_week(redis_ur
 
 async def test_the_view_shows_where_a_sink_is_and_no_more(redis_url, runs, receiver):
     receiver.script = [reply(500)]
-    config: dict[str, Any] = {
-        "webhook_urls": (receiver.url,),
-        "slack_urls": (receiver.url,) * 2,
-        "log": True,
-    }
+    config: dict[str, Any] = {"webhook_urls": (receiver.url,), "slack_urls": (receiver.url,) * 2}
     began = time.time()
     async with dispatching(redis_url, log=True, **config) as dispatcher:
         runs.raised("a")

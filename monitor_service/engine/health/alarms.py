@@ -121,11 +121,13 @@ def examine(health: Health, vitals: Vitals) -> tuple[Health, tuple[Event, ...]]:
     events = []
     for rule in RULES:
         figure = rule.read(seen)
-        if figure is None or not math.isfinite(figure):
+        if figure is None:
+            continue
+        is_watched = rule.name in counts or rule.name in raised
+        # As nearly always: nothing is wrong, and nothing is counted.
+        if not (is_watched or rule.is_bad(figure)) or not math.isfinite(figure):
             continue
         alarm = raised.get(rule.name)
-        if alarm is None and rule.name not in counts and not rule.is_bad(figure):
-            continue  # As nearly always: nothing is wrong, and nothing is counted.
         counts_on = rule.is_bad(figure) if alarm is None else rule.is_good(figure)
         count, since = counts.pop(rule.name, (0, vitals.step))
         count = count + 1 if counts_on else max(0, count - rule.leak)
