@@ -267,7 +267,7 @@ class Control:
             events = [event]
             if kind == "override_added":  # It takes the place of those that ended unnoticed.
                 events = [*expiries(current, moved.settings, moved.step), event]
-            if await self._store.commit(stored, after, at_s=now_s, events=events) == "written":
+            if await self._store.commit(stored, after, at_s=now_s, events=events) is not None:
                 return SettingsView(settings=moved.settings, changed=after.changed)
         raise Contention(f"run {run_id!r} is being changed by too many writers")
 

@@ -127,7 +127,7 @@ class StepNotKept(AcrError):
     Args:
         what: such as "record".
         step: the step.
-        kept: (first, last) step of which it is kept; the first is above the last when there is none.
+        kept: (first, last) step of which it is kept; the first is above the last if there is none.
     """
 
     def __init__(self, what: str, step: int, kept: tuple[int, int]) -> None:

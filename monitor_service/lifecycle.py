@@ -119,7 +119,7 @@ class Lifecycle:
                     **_difference(stored.about, about),
                 },
             )
-            if await self._store.commit(stored, after, at_s=now_s, events=[event]) == "written":
+            if await self._store.commit(stored, after, at_s=now_s, events=[event]) is not None:
                 return view(after, now_s)
         raise Contention(f"run {run_id!r} is being changed by too many writers")
 

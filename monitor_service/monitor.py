@@ -126,7 +126,7 @@ class Monitor:
                     )
                 )
                 events = [_resumption(stored.state, after.state)]
-            if await self._store.commit(stored, after, at_s=now, events=events) == "written":
+            if await self._store.commit(stored, after, at_s=now, events=events) is not None:
                 if stored is None:  # A purge may have taken the name off the list meanwhile.
                     await self._store.announce(wanted.id, now)
                 return self._view(after), stored is None
@@ -151,7 +151,7 @@ class Monitor:
             event = _event("ended", moved, ended.how)
             if (
                 await self._store.commit(stored, after, at_s=self._clock(), events=[event])
-                == "written"
+                is not None
             ):
                 return self._view(after)
         raise Contention(f"run {run_id!r} is being changed by too many writers")
@@ -235,7 +235,7 @@ class Monitor:
             )
             after = replace(stored, result=result)
             outcome = await self._store.commit(stored, after, at_s=result.at_s, events=[event])
-            if outcome == "written":
+            if outcome is not None:
                 return result
         raise Contention(f"run {run_id!r} is being changed by too many writers")
 

@@ -195,7 +195,7 @@ class Recorder:
             leaving=fold.leaving,
             events=fold.events,
         )
-        if outcome != "written":
+        if outcome is None:
             return False
         for event in fold.events:
             if event.kind == "health_failed":

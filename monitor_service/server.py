@@ -25,6 +25,7 @@ from monitor_service.config import ServiceConfig
 from monitor_service.errors import AcrError, StartupError, StoreUnavailable
 from monitor_service.monitor import Monitor
 from monitor_service.store.alerts import AlertStore
+from monitor_service.store.driver import ended
 from monitor_service.store.redis import RedisStore
 from monitor_service.store.tokens import TokenStore
 from monitor_service.urls import without_password
@@ -117,12 +118,12 @@ async def _serve(
         watch = asyncio.create_task(_every(WATCH_EVERY_S, monitor.tell_silence, "look for silence"))
         sweep = asyncio.create_task(_every(SWEEP_EVERY_S, monitor.sweep, "sweep old steps"))
         follow = asyncio.create_task(tokens.follow())
-        async with alerts:
-            await server.serve(sockets=[listener])
-        watch.cancel()
-        sweep.cancel()
-        follow.cancel()
-        monitor.close()
+        try:
+            async with alerts:
+                await server.serve(sockets=[listener])
+        finally:
+            await ended(watch, sweep, follow)
+            monitor.close()
     finally:
         await store.close()
 

@@ -94,7 +94,7 @@ class Transfer:
                 known = await self._store.load(run_id)
         finally:
             await draft.discard()
-        if known is None or replace(known, state=ended(known.state)) != run:
+        if known is None or replace(known, tag="", state=ended(known.state)) != run:
             raise RunConflict(f"another run has the id {run_id!r}, or this one has moved on")
         return view(known, self._clock()), False
 

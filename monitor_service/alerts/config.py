@@ -108,8 +108,8 @@ def _check_url(variable: str, text: str) -> None:
         url = httpx.URL(text)
         text.encode("ascii")
         # What a resolver would refuse only when there is something to tell.
-        is_complete = url.scheme in HTTP_SCHEMES and bool(url.host.encode("idna"))
-        is_complete = is_complete and 0 < (url.port or 443) < 65_536
+        is_place = bool(url.host.encode("idna")) and (url.port is None or 0 < url.port < 65_536)
+        is_complete = is_place and url.scheme in HTTP_SCHEMES
     except (httpx.InvalidURL, ValueError):
         is_complete = False
     if not is_complete:

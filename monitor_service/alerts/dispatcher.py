@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
 
 from monitor_service.alerts import post
 from monitor_service.alerts.config import AlertConfig
@@ -15,10 +14,10 @@ from monitor_service.alerts.sinks import sinks
 from monitor_service.errors import AcrError, StoreUnavailable
 from monitor_service.resources import AlertsView, SinkView
 from monitor_service.store.alerts import AlertStore, Standing
+from monitor_service.store.driver import ended
 
 END_S = 1.0
 """How long the end of the process may wait for a Redis that hangs."""
-_CANCEL_EVERY_S = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class Dispatcher:
         if self._task:
             self._is_ending.set()
             await asyncio.wait([self._task], timeout=END_S)
-            await _ended(self._task)
+            await ended(self._task)
         await self._client.aclose()
 
     async def view(self) -> AlertsView:
@@ -106,7 +105,7 @@ class Dispatcher:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _ended(*tasks)
+            await ended(*tasks)
             for task in tasks:
                 if not task.cancelled() and (mistake := task.exception()):
                     log.error("alerts were interrupted by a mistake of ours", exc_info=mistake)
@@ -120,13 +119,3 @@ class Dispatcher:
                     for courier in couriers:
                         courier.call(run_id)
             await asyncio.sleep(self._pace.renew_s)
-
-
-async def _ended(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks, and wait for their end."""
-    running = set(tasks)
-    while running:
-        # Not only once: redis-py sends by `wait_for`, which on Python 3.11 may swallow it.
-        for task in running:
-            task.cancel()
-        _, running = await asyncio.wait(running, timeout=_CANCEL_EVERY_S)

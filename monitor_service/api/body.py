@@ -83,16 +83,17 @@ async def collected(
         raise UnknownFormat("content-type", media_type, f"{JSON} or {MSGPACK}")
     if announced.isdigit() and int(announced) > most:
         raise InputTooLarge(f"body: {announced} bytes announced; {most} are allowed")
-    body = bytearray()
+    pieces, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > most:
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > most:
             raise InputTooLarge(f"body: more than the {most} bytes allowed")
         if not message.get("more_body", False):
-            return bytes(body), media_type
+            return b"".join(pieces), media_type
 
 
 def reply(

@@ -23,6 +23,8 @@ MAX_PIPELINED = 16
 LINGER_S = 5.0
 """What still comes after an answer is passed over for so long: hanging up at once could have the
 answer lost in a reset."""
+HANDED_OVER_BYTES = 262_144
+"""A body is read by the app when it is complete, or in pieces that are larger than this."""
 STALLED_S = 30.0
 SLOWEST_BYTES_PER_S = 65_536
 """A body has the time that any request has, and what it takes at this rate."""
@@ -114,7 +116,14 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
         self._body_due_s += len(body) / SLOWEST_BYTES_PER_S
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        # Handed over whole, where it is not large: waking the reader for each piece costs more.
+        cycle.body += body
+        if len(cycle.body) > HANDED_OVER_BYTES:
+            self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:  # noqa: D102
         super().on_message_complete()

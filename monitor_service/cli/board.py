@@ -7,13 +7,14 @@ from rich.text import Text
 
 from monitor_service.cli import steering
 from monitor_service.cli.bars import Layer, sparkline, stacked
+from monitor_service.cli.events import as_line
 from monitor_service.cli.formats import NOTHING, age, rate, time_of_day
 from monitor_service.cli.knobs import one_by_one
 from monitor_service.cli.overview import loop, overrides
 from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, beside, parts, wrapped
 from monitor_service.cli.watched import Line, Watched
 from monitor_service.engine.state import StepFigures
-from monitor_service.resources import EventView, Run, StepRecord
+from monitor_service.resources import Run, StepRecord
 
 FIGURES_WIDTH = 33
 """Columns of the newest figures, left of their past."""
@@ -67,10 +68,11 @@ def board(seen: Watched, now_s: float, width: int, height: int) -> list[Text]:
     lines += beside("overrides", overrides(run, now_s))
     if run.last is not None:
         lines += beside("loop", [parts(loop(run.last, run.settings))])
-    told = seen.events[-max(FEWEST_EVENTS, height - len(lines)) :]
-    lines = lines[: height - len(told)] + beside("events", map(event, told))
-    for line in lines:
-        line.no_wrap, line.overflow = True, "ellipsis"
+    newest = seen.events[-max(FEWEST_EVENTS, height - len(lines)) :]
+    told = [as_line(one, time_of_day) for one in newest]
+    lines = lines[: height - len(told)] + beside("events", told)
+    for one in lines:
+        one.no_wrap, one.overflow = True, "ellipsis"
     return lines[:height]
 
 
@@ -174,13 +176,3 @@ def _row(figures: Text, past: Text, left: int) -> Text:
     """The newest figures, cut or filled to a width, and the past beside them."""
     figures.truncate(left - 1, overflow="ellipsis", pad=True)
     return Text.assemble(figures, " ", past)
-
-
-def event(seen: EventView) -> Text:
-    """One event on a line."""
-    return parts(
-        (time_of_day(seen.at_s), "dim"),
-        f"  step {seen.event.step}  ",
-        (seen.event.kind, "bold"),
-        f"  {' '.join(seen.event.message.split())}",
-    )

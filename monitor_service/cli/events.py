@@ -1,6 +1,6 @@
 """`acr events`: what happened to a run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from monitor_service.cli.formats import clock
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import INTERRUPTED, for_machines, hint, out, parts
 from monitor_service.client.api import MonitorApi
-from monitor_service.client.stream import Lost, Told
+from monitor_service.client.stream import Lost, Reconnected, Told
 from monitor_service.engine.events import KINDS
 from monitor_service.resources import EventView, Run
 
@@ -47,7 +47,7 @@ def events(
                 if as_json:
                     for_machines(view)
                 else:
-                    out.print(line(view))
+                    out.print(as_line(view))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
@@ -61,29 +61,36 @@ def _followed(
     monitor: MonitorApi, run: str, kinds: Sequence[str], limit: int
 ) -> Iterator[EventView]:
     """The newest ones, then those that come."""
+    listed: list[EventView] = []
     newest: EventView | None = None
+    is_lost = False
     for message in monitor.stream(run):
         match message:
             case Told(content=Run()):
                 # To begin with; or anew, when more was missed than the stream can tell.
-                missed = (
-                    monitor.events(run, kinds=kinds, after=newest.id)
+                listed = (
+                    list(monitor.events(run, kinds=kinds, after=newest.id))
                     if newest
                     else _newest(monitor, run, kinds, limit)
                 )
-                for newest in missed:
-                    yield newest
-            case Told(content=EventView() as view) if not kinds or view.event.kind in kinds:
+                yield from listed
+                newest = listed[-1] if listed else newest
+            case Told(content=EventView() as view) if view not in listed:
                 newest = view
-                yield view
+                if not kinds or view.event.kind in kinds:
+                    yield view
             case Lost(why=why):
-                hint(f"the connection is lost, and tried again: {why}")
+                if not is_lost:
+                    hint(f"the connection is lost, and tried again: {why}")
+                is_lost = True
+            case Reconnected():
+                is_lost = False
 
 
-def line(view: EventView) -> Text:
-    """One event."""
+def as_line(view: EventView, when: Callable[[float], str] = clock) -> Text:
+    """One event; `when` writes its time."""
     return parts(
-        (clock(view.at_s), "dim"),
+        (when(view.at_s), "dim"),
         f"  step {view.event.step}  ",
         (view.event.kind, "bold"),
         f"  {' '.join(view.event.message.split())}",

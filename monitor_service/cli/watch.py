@@ -127,13 +127,16 @@ def _begun(monitor: MonitorApi, run: Run, line: Line) -> Watched:
 
 
 def _as_lines(messages: Iterable[Message], until_end: bool) -> None:
-    shown = 0
+    shown, is_lost = 0, False
     for message in messages:
         match message:
-            case Lost(why=why, retry_in_s=retry_in_s):
-                hint(f"the connection is lost, next try in {retry_in_s:.0f} s: {why}")
+            case Lost(why=why):
+                if not is_lost:
+                    hint(f"the connection is lost, and tried again: {why}")
+                is_lost = True
             case Reconnected(after_s=after_s):
                 hint(f"connected again after {age(after_s)}")
+                is_lost = False
             case Told(content=Run() as run):
                 # To begin with; or anew, when more was missed than the monitor can tell.
                 if run.last is not None and run.last.step > shown:
@@ -143,7 +146,7 @@ def _as_lines(messages: Iterable[Message], until_end: bool) -> None:
                 out.print(_line(record))
                 shown = record.step
             case Told(content=EventView() as view):
-                out.print(events.line(view))
+                out.print(events.as_line(view))
         if until_end and _is_end(message):
             return
 

@@ -20,6 +20,7 @@ from monitor_service.client.past import PAGE, Past
 from monitor_service.client.stream import OF_ALL_RUNS, Message, follow
 from monitor_service.resources import (
     Ack,
+    AlertsView,
     CommandRequest,
     Defaults,
     DefaultsRequest,
@@ -81,6 +82,10 @@ class MonitorApi(Past):
     def metrics(self) -> str:
         """Every run, as Prometheus reads it."""
         return self._http.get(str, "/metrics")
+
+    def alerts(self) -> AlertsView:
+        """Who is told of alarms, and how that goes."""
+        return self._http.get(AlertsView, "/v1/alerts")
 
     # Runs
 

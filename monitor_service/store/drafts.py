@@ -15,7 +15,7 @@ from monitor_service.retention import At, start_of
 from monitor_service.store.archive import KeptStep, Stream
 from monitor_service.store.driver import translated
 from monitor_service.store.keys import CHANGES_KEPT, EVENTS_KEPT, RunKeys, step_field
-from monitor_service.store.redis import StoredRun, TimedEvent, version_of
+from monitor_service.store.redis import StoredRun, TimedEvent, new_tag
 
 DRAFT_S = 3600
 """Lifetime of a draft that nobody writes to any longer."""
@@ -74,7 +74,7 @@ class Draft:
     async def adopt(self, run: StoredRun) -> Literal["written", "exists"]:
         """Make it the run, unless there is one of this id by now."""
         settings = msgspec.json.encode(run.state.settings)
-        fields: dict[str, bytes | str] = {"version": version_of(run)}
+        fields: dict[str, bytes | str] = {"tag": new_tag(run.state)}
         for name in ("state", "about", "changed", "last", "result"):
             if (value := getattr(run, name)) is not None:
                 fields[name] = msgspec.json.encode(value)

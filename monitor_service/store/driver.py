@@ -1,5 +1,6 @@
 """The driver's edge: a client that gives up in time, and its errors in the project's own words."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ MAX_CONNECTIONS = 32
 """Of one client; who needs a further one waits until one is free."""
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
+_CANCEL_EVERY_S = 0.2
 
 T = TypeVar("T")
 
@@ -75,3 +77,15 @@ def as_ours(error: Exception) -> AcrError:
     if "WRONGTYPE" in str(error):
         return StoreCorrupt(f"a key of ours holds something else in Redis: {error}")
     return StoreUnavailable(f"Redis does not answer: {error}")
+
+
+async def ended(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks that ask Redis, and wait for their end.
+
+    Once is not enough: the driver sends by `wait_for`, which on Python 3.11 may swallow it.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_CANCEL_EVERY_S)

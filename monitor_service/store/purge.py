@@ -1,6 +1,6 @@
 """Removing what is kept: a whole run for good, and what of a run's steps nothing keeps any longer.
 
-No half of a run may come back. A report under way compares the version it started from, and a run
+No half of a run may come back. A report under way compares the tag it started from, and a run
 that is gone has none. A creation under way has put its name on the list before; it does so again
 once the run exists, so that a name taken off in between is back.
 """
@@ -11,12 +11,12 @@ from redis.asyncio import Redis
 
 from monitor_service.store.driver import answer, translated
 from monitor_service.store.keys import RUNS, RunKeys
-from monitor_service.store.redis import StoredRun, version_of
+from monitor_service.store.redis import StoredRun
 
 _SCRIPT = """
-local version = redis.call('HGET', KEYS[1], 'version')
-if not version then return 'gone' end
-if version ~= ARGV[1] then return 'moved' end
+local tag = redis.call('HGET', KEYS[1], 'tag')
+if not tag then return 'gone' end
+if tag ~= ARGV[1] then return 'moved' end
 redis.call('UNLINK', unpack(KEYS))
 return 'gone'
 """
@@ -34,7 +34,7 @@ class Purge:
         async with translated():
             await answer(self._redis.zrem(RUNS, run.run_id))
             keys = RunKeys(run.run_id).all
-            outcome = await self._script(keys=keys, args=[version_of(run)])
+            outcome = await self._script(keys=keys, args=[run.tag])
             if outcome == b"moved":
                 name = {run.run_id: run.about.created_at_s}
                 await answer(self._redis.zadd(RUNS, name, nx=True))

@@ -1,16 +1,17 @@
 """Runs in Redis (or Valkey): one atomic script moves a run, everything else reads.
 
-A run's tag names its life, its attempt and the version of its settings. The script compares it, so
+A run's tag names one state of it, and is new with every move. The script compares it, so
 two replicas that take reports of one run never overwrite each other: the loser reads again. That is
 also why a run may be moved from what this process remembers of it.
 """
 
 import logging
+import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -39,7 +40,6 @@ _MOST_BETWEEN = 1000
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Outcome = Literal["written", "moved"]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +66,8 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run as it stands in the store."""
 
     run_id: str
+    tag: str = ""
+    """Names this state of it; "" until it is written."""
     state: RunState
     about: About
     changed: Change | None = None
@@ -142,7 +144,7 @@ class RedisStore:
         recorded: Sequence[Recorded] = (),
         leaving: Leaving = NOTHING_LEAVES,
         events: Sequence[Event] = (),
-    ) -> Outcome:
+    ) -> StoredRun | None:
         """Move a run from `before` (None: it does not exist) to `after`, or change nothing.
 
         Args:
@@ -154,18 +156,18 @@ class RedisStore:
             events: what happened on the way.
 
         Returns:
-            written; or moved, with nothing changed: the run is not at `before` any more.
+            The run as it was written; None, with nothing changed: it is not at `before` any more.
         """
         keys, channel = _places(after.run_id)
         state, settings = msgspec.json.encode(after.state), after.state.settings
-        fields: dict[str, bytes | str] = {"version": version_of(after)}
+        after = replace(after, tag=new_tag(after.state))
+        fields: dict[str, bytes | str] = {"tag": after.tag}
         if not recorded:
             fields["state"] = state
         if before is None or after.about != before.about:
             fields["about"] = msgspec.json.encode(after.about)
         if after.changed and (before is None or after.changed != before.changed):
             fields["changed"] = msgspec.json.encode(after.changed)
-        # It moves no version, so a writer that did not see it must not write over it.
         if after.result and (before is None or after.result != before.result):
             fields["result"] = msgspec.json.encode(after.result)
         steps: list[bytes | str] = []
@@ -184,7 +186,7 @@ class RedisStore:
         outcome = await self._transition.run(
             keys,
             [
-                version_of(before) if before else "",
+                before.tag if before else "",
                 msgspec.json.encode(settings),
                 channel,
                 ALARMS if has_alarm else "",
@@ -202,12 +204,12 @@ class RedisStore:
         )
         if outcome != b"written":
             self._cached.pop(after.run_id, None)
-            return "moved"
+            return None
         self._cached[after.run_id] = after
         self._cached.move_to_end(after.run_id)
         if len(self._cached) > CACHED_RUNS:
             self._cached.popitem(last=False)
-        return "written"
+        return after
 
     async def digest(self, run_id: str, attempt: int, step: int) -> bytes | None:
         """The digest a step was recorded with; None when it was not, or is not kept any longer."""
@@ -254,9 +256,13 @@ class RedisStore:
         return found
 
 
-def version_of(run: StoredRun) -> str:
-    """What names this very state of a run: it never repeats, not even if the run is made anew."""
-    return f"{run.state.settings.session}/{run.state.settings.version}"
+def new_tag(state: RunState) -> str:
+    """A name for this very state of a run.
+
+    Life and version would not do: a store that lost its last writes goes through the same versions
+    again, with other content.
+    """
+    return f"{state.settings.session}/{state.settings.version}/{secrets.token_hex(4)}"
 
 
 @lru_cache(2 * CACHED_RUNS)
@@ -289,6 +295,7 @@ def read_run(run_id: str, stored: dict[bytes, bytes]) -> StoredRun:
         raise StoreCorrupt(f"run {run_id!r}: its state or description is missing in Redis")
     return StoredRun(
         run_id=run_id,
+        tag=stored.get(b"tag", b"").decode(errors="replace"),
         state=state,
         about=about,
         changed=part(b"changed", Change),

@@ -27,7 +27,7 @@ from monitor_service.store.redis import StoredRun, read_run
 _RUNS_AT_ONCE = 50
 """Runs read and decoded in one go: two milliseconds, after which others get their turn."""
 
-_PARTS = ("state", "about", "changed", "last", "result")
+_PARTS = ("tag", "state", "about", "changed", "last", "result")
 
 log = logging.getLogger(__name__)
 
@@ -128,14 +128,14 @@ class Roster:
         names: list[str] = [name.decode() for name in found]
         known: dict[str, tuple[bytes, Entry | None]] = {}
         moved = []
-        for name, found in self._read(names, "version"):
+        for name, found in self._read(names, "tag"):
             version = _version(found)
             if name in self._known and self._known[name][0] == version:
                 known[name] = self._known[name]
             elif version:
                 moved.append((name, version))
         versions = dict(moved)
-        for name, found in self._read(list(versions), "version", "state", "about", "last"):
+        for name, found in self._read(list(versions), "tag", "state", "about", "last"):
             with _told():
                 known[name] = (versions[name], None)
                 known[name] = (versions[name], _entry(name, found))

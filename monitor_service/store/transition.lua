@@ -1,6 +1,6 @@
 -- One atomic move of a run: compare, write everything, publish.
 -- KEYS: run, settings, steps, states, digests, events, series, rewards, changes
--- ARGV: expected version ("" = the run must not exist), settings, channel of the settings,
+-- ARGV: expected tag ("" = the run must not exist), settings, channel of the settings,
 --       channel of alarms ("" = none has changed), id of the run, events kept, changes kept;
 --       then lists, each behind its length:
 --       steps       field, record, digest, state, row of the series, rewards ("" = none)
@@ -9,7 +9,7 @@
 --       events      "1" for one that goes to the changes too, event
 --       name/value pairs for the run's hash (behind the number of names and values), beside `last`
 --       and `state`, which are those of the newest step, where there is one.
-if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 'moved' end
+if (redis.call('HGET', KEYS[1], 'tag') or '') ~= ARGV[1] then return 'moved' end
 
 local at = 7
 local function taken(width)

@@ -165,6 +165,11 @@ def test_a_path_that_does_not_exist_is_one_failure(runs):
     assert acr(f"{runs}/*.nothing").exit_code == 1
 
 
+def test_the_id_of_a_run_is_no_path_and_gets_a_hint():
+    assert "hint: if demo-7 is a run of a monitor: acr show demo-7" in acr("demo-7").stderr
+    assert "hint" not in acr("logs/demo-7").stderr
+
+
 def test_a_log_of_another_kind_names_its_keys_and_the_ones_needed(tmp_path):
     path = jsonl(tmp_path / "sft.jsonl", [{"step": 1, "eval_loss": 1.0, "tokens": 5}])
     ended = acr(path)

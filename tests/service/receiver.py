@@ -54,7 +54,10 @@ class Exchange(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         size = int(self.headers["content-length"])
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.path, headers, self.rfile.read(size), time.monotonic())
+        body = self.rfile.read(size)
+        if len(body) < size:
+            return  # The other side has gone in the middle of it.
+        request = Request(self.path, headers, body, time.monotonic())
         self.server.received.append(request)
         answer = self.server.script.pop(0) if self.server.script else self.server.usual
         answer(self, request)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import redis
 
+from monitor_service.__about__ import __version__
 from monitor_service.client.api import MonitorApi
 from monitor_service.client.http import ClientError, NotUnderstood, Unreachable
 from monitor_service.client.sse import frames
@@ -137,7 +138,8 @@ def test_health_forecast_and_result(monitor, run_id):
     assert not monitor.forecast(run_id).forecast.ready
     assert monitor.result(run_id, accuracy=0.4, benchmark="MATH-500").accuracy == 0.4
     assert f'run="{run_id}"' in monitor.metrics()
-    assert monitor.health().version
+    assert monitor.health().version == __version__
+    assert monitor.alerts().sinks == []
 
 
 def test_a_run_is_described_deleted_and_restored(monitor, run_id):

@@ -220,7 +220,7 @@ async def test_enough_results_of_ones_own_replace_the_papers_line(store):
             acr_100=acr_100,
             at_s=1000.0,
         )
-        assert await store.commit(stored, replace(stored, result=result), at_s=1.0) == "written"
+        assert await store.commit(stored, replace(stored, result=result), at_s=1.0) is not None
     found = (await monitor.forecast(run.id)).forecast
     assert (found.source, found.num_runs, found.benchmark) == ("own runs", MIN_RUNS, benchmark)
     assert PAPER_SLOPE != -0.4

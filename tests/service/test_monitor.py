@@ -19,7 +19,7 @@ from monitor_service.errors import (
 )
 from monitor_service.monitor import Monitor
 from monitor_service.resources import EndOfRun, Order, ResultRequest, Run
-from monitor_service.store.redis import Outcome, RedisStore
+from monitor_service.store.redis import RedisStore
 from monitor_service.wire import CreateRun, observation, pack
 from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, recorded, report
 
@@ -256,8 +256,8 @@ async def test_old_attempts_and_those_that_never_were_are_refused(monitor):
 class AlwaysLate(RedisStore):
     """A store in which another writer is always faster."""
 
-    async def commit(self, *_args, **_kwargs) -> Outcome:
-        return "moved"
+    async def commit(self, *_args, **_kwargs) -> None:
+        return None
 
 
 async def test_a_writer_that_loses_every_race_gives_up_and_says_so(monitor, redis_url):

@@ -12,7 +12,7 @@ import redis
 from monitor_service.monitor import Monitor
 from monitor_service.store.redis import RedisStore
 from tests.servers import AcrServe, acr_serve, eventually, short_folder, stock_redis
-from tests.service.reports import new_run_id
+from tests.service.reports import body, new_run_id
 from tests.service.tour import Tour
 
 pytestmark = pytest.mark.integration
@@ -54,6 +54,21 @@ def test_every_endpoint_answers_on_a_cluster_as_its_example_says(monitor):
         tour.go()
     assert tour.seen == tour.all
     assert "slot" not in monitor.log_path.read_text()
+
+
+def test_an_alarm_is_told_on_a_cluster(monitor):
+    with httpx.Client(base_url=f"{monitor.url}/v1", timeout=30, trust_env=False) as client:
+        run_id = new_run_id()
+        client.post("/runs", json={"id": run_id}).raise_for_status()
+        # Two steps with a figure that is not a number.
+        reports = [body(step, scalars={"non_finite": ["loss"]}) for step in (1, 2)]
+        client.post(f"/runs/{run_id}/steps", json=reports).raise_for_status()
+
+        def is_told() -> bool:
+            (log,) = client.get("/alerts").json()["sinks"]
+            return log["outcomes"].get("delivered", 0) > 0
+
+        eventually(is_told, "the log is told")
 
 
 async def test_what_the_monitor_does_by_itself_passes_on_a_cluster(cluster):

@@ -51,8 +51,9 @@ async def created(store: RedisStore, run_id: str, created_at_s: float = 100.0) -
         about=About(created_at_s=created_at_s, config={}, tags={"team": "math"}),
     )
     await store.announce(run_id, created_at_s)
-    assert await store.commit(None, run, at_s=created_at_s) == "written"
-    return run
+    found = await store.commit(None, run, at_s=created_at_s)
+    assert found is not None
+    return found
 
 
 def moved(run: StoredRun, **changes) -> StoredRun:
@@ -84,7 +85,7 @@ async def test_a_run_that_moved_is_seen_as_it_is_and_only_that_one_is_read_again
         await created(store, f"other-{number}")
     before = {entry.run_id: entry for entry in await roster.entries()}
     about = replace(run.about, tags={"team": "code"})
-    assert await store.commit(run, moved(run, about=about), at_s=2.0) == "written"
+    assert await store.commit(run, moved(run, about=about), at_s=2.0) is not None
     calls = commands(server)
     after = {entry.run_id: entry for entry in await roster.entries()}
     # The list of names, ten versions, one run; and the question itself.
@@ -137,13 +138,13 @@ async def test_results_are_of_runs_that_have_one_can_be_read_and_are_not_deleted
     for name in ("with", "without", "corrupt", "deleted"):
         run = await created(store, name)
         if name in ("with", "deleted"):
-            assert await store.commit(run, replace(run, result=result), at_s=1.0) == "written"
+            assert await store.commit(run, replace(run, result=result), at_s=1.0) is not None
     server.hset(RunKeys("corrupt").run, "result", "junk")
     deletion = Deletion(at_s=2.0, actor="ana", reason="why")
     run = await store.load("deleted")
     assert run is not None
     gone = moved(run, about=replace(run.about, deleted=deletion))
-    assert await store.commit(run, gone, at_s=2.0) == "written"
+    assert await store.commit(run, gone, at_s=2.0) is not None
     assert await roster.results() == [result]
     assert "corrupt" in caplog.text
 

@@ -41,7 +41,7 @@ def post(path: str, body: Any = None, answer: int = 200) -> Stop:
 
 def stops(run_id: str) -> Iterator[Stop]:
     """The tour, for a run that does not exist."""
-    yield from (get("/healthz"), get("/readyz"), get("/metrics"))
+    yield from (get("/healthz"), get("/readyz"), get("/metrics"), get("/v1/alerts"))
     yield from (Stop(method="PATCH", path="/v1/defaults"), get("/v1/defaults"))
     yield post("/v1/runs", {"id": run_id, "tags": {"team": "math"}}, 201)
     yield post(STEPS)
