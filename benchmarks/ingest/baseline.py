@@ -2,15 +2,15 @@
 
     python -m benchmarks.ingest.baseline --redis-url URL [--tuned]
 
-A plain FastAPI route with pydantic models, and redis.asyncio with WATCH, MULTI and EXEC, as the three
-are installed without extras: asyncio's event loop, h11, redis-py's own parser, the standard library's
-JSON for what is stored. It does the same job, so that the difference is how it is written:
+A plain FastAPI route with pydantic models, and redis.asyncio with WATCH, MULTI and EXEC, as the
+three are installed without extras: asyncio's event loop, h11, redis-py's own parser, the standard
+library's JSON for what is stored. It does the same job, so the difference is how it is written:
 
 - Reports are refused for the same reasons: unknown fields, types, ranges, shapes, a replaced
   attempt, a step that is recorded with other content.
 - The same engine decides, on the same float64 matrix: its cost is in both.
-- State, record, digest, raw rewards, row of figures, settings, events and changes are written in one
-  transaction, exactly once; what is not kept any longer is dropped; the settings are published.
+- State, record, digest, raw rewards, row of figures, settings, events and changes are written in
+  one transaction, exactly once; what is not kept any longer is dropped; the settings are published.
 - The answer has the same content.
 
 `--tuned` is the same program on faster parts: uvloop, httptools, hiredis, and msgspec for what is
@@ -135,7 +135,7 @@ async def record(
             stored = await pipe.hget(keys.run, "state")
             if not stored:
                 raise HTTPException(404, f"run {run_id!r} does not exist")
-            state = codec.decode(stored, RunState)
+            state = codec.decode(bytes(stored), RunState)
             if report.attempt != state.attempt:
                 raise HTTPException(409, f"the run is at attempt {state.attempt}")
             if report.step <= state.step:

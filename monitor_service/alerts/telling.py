@@ -29,6 +29,9 @@ _ORDERS: Mapping[str, tuple[Literal["killed", "rearmed", "locked", "ended"], Sev
 }
 """Kind of an event that is no alarm -> what it is told as."""
 
+_SINCE: Mapping[str, str] = {"resumed": "resumed", "created": "begun anew", "ended": "ended"}
+"""Kind of an event by which alarms end -> what the run has done."""
+
 
 class _Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the data of an event say that matters here."""
@@ -106,9 +109,8 @@ def _after(
     for rule in _ended(place, event, facts):
         end = alert
         if event.kind != "alarm_resolved":  # Several alarms may end with one such event.
-            end = replace(
-                alert, id=f"{alert.id}:{rule}", message=f"{rule} is over: {alert.message}"
-            )
+            text = f"{rule} is over, for the run has {_SINCE[event.kind]}: {event.message}"
+            end = replace(alert, id=f"{alert.id}:{rule}", message=text)
         place = _with_end(place, rule, end)
     if event.kind in _ORDERS and _is_news(event, facts):
         status, severity = _ORDERS[event.kind]
@@ -136,8 +138,8 @@ def _ended(place: Place, event: Event, facts: _Facts) -> list[str]:
     """The told alarms that an event ends."""
     if event.kind == "alarm_resolved":
         ended = {facts.rule}
-    elif event.kind == "resumed":
-        # The run has gone back to before they were raised.
+    elif event.kind in ("resumed", "created"):
+        # The run has gone back to before they were raised, or is another of the same name.
         ended = {rule for rule in place.alarms if rule not in facts.alarms}
     else:
         ended = {SILENCE_RULE} if event.kind == "ended" else set()

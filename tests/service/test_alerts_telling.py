@@ -113,7 +113,12 @@ def test_a_resume_ends_the_alarms_that_the_run_does_not_have_any_more():
         ("resolved", "reports_stopped"),
     ]
     assert [alert.id for alert in found] == ["run:4-0:stall", "run:4-0:reports_stopped"]
-    assert found[0].message == "stall is over: resumed at 4"
+    assert found[0].message == "stall is over, for the run has resumed: resumed at 4"
+
+
+def test_a_run_that_is_created_anew_has_none_of_the_alarms_of_the_one_before():
+    found = told(at(1, "alarm_raised"), at(2, "created", rule=None))
+    assert [(alert.status, alert.rule) for alert in found[1:]] == [("resolved", "stall")]
 
 
 def test_a_training_that_ended_is_not_silent_any_more():

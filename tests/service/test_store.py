@@ -249,7 +249,7 @@ async def test_a_run_made_anew_is_not_moved_from_what_is_remembered_of_the_old_o
 
 async def test_a_store_that_lost_its_last_writes_is_not_moved_from_what_they_were(store, server):
     start = await created(store)
-    before = {key: server.dump(key) for key in server.keys()}
+    before = {key: server.dump(key) for key in server.scan_iter()}
     lost = await written(store, start, 1)
     server.flushall()
     for key, value in before.items():
