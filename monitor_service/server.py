@@ -1,6 +1,7 @@
 """Composition root of the service: configuration -> store, monitor, app, listening socket."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import resource
@@ -40,6 +41,13 @@ SWEEP_EVERY_S = 3600
 OTHER_FILES = 256
 """Open files beside connections."""
 
+KEPT_BUFFER_BYTES = 4_194_304
+"""Largest buffer whose memory is kept."""
+KEPT_BYTES = 67_108_864
+"""Free memory at the end of the heap that is kept."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of malloc.h."""
+
 log = logging.getLogger(__name__)
 
 
@@ -63,6 +71,7 @@ def serve(config: ServiceConfig, on_ready: Callable[[Endpoint], None]) -> None:
     """
     # uvicorn stops serving and then raises the signal again: it must not skip what is closed here.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    keep_freed_memory()
     with ExitStack() as stack:
         stack.callback(signal.signal, signal.SIGTERM, before)
         listener = stack.enter_context(listen(config))
@@ -76,6 +85,20 @@ def serve(config: ServiceConfig, on_ready: Callable[[Endpoint], None]) -> None:
         endpoint = Endpoint(url=_url(listener, config), redis_url=redis_url, pid=os.getpid())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config, listener, endpoint, on_ready))
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep large buffers for the next request; elsewhere nothing happens.
+
+    By default it gives each one back to the kernel, and faults it in again page by page: a fifth of
+    the CPU time of a report with 16,384 rewards.
+    """
+    try:
+        adjust = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    adjust(_M_MMAP_THRESHOLD, KEPT_BUFFER_BYTES)
+    adjust(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def listen(config: ServiceConfig) -> socket.socket:

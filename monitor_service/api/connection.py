@@ -7,7 +7,7 @@ number of requests that arrive at once; and it keeps a reply for a reader that d
 import asyncio
 from collections import Counter
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import httptools
 import msgspec
@@ -25,11 +25,63 @@ LINGER_S = 5.0
 answer lost in a reset."""
 HANDED_OVER_BYTES = 262_144
 """A body is read by the app when it is complete, or in pieces that are larger than this."""
+GATHERED_BYTES = 16_384
+"""What is written beyond this is sent at once."""
 STALLED_S = 30.0
 SLOWEST_BYTES_PER_S = 65_536
 """A body has the time that any request has, and what it takes at this rate."""
 LEAST_READ_BYTES = 65_536
 """Who reads less of a reply than this in `STALLED_S`, though there is more, is cut off."""
+
+
+class Gathering:
+    """A transport that sends together what is written in one turn of the loop: head and body.
+
+    Each piece sent by itself is a call of the kernel, and wakes the peer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+        self._num_bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it by the end of this turn."""
+        if not self._pieces:
+            self._loop.call_soon(self._flush)
+        self._pieces.append(data)
+        self._num_bytes += len(data)
+        if self._num_bytes > GATHERED_BYTES:
+            # Not later: who writes on has to hear in time that the peer does not read.
+            self._flush()
+
+    def write_eof(self) -> None:
+        """As the transport does."""
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """As the transport does: what was written is sent before."""
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """As the transport does: what was written is lost."""
+        self._pieces, self._num_bytes = [], 0
+        self._transport.abort()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that are not sent yet."""
+        return self._transport.get_write_buffer_size() + self._num_bytes
+
+    def _flush(self) -> None:
+        if self._pieces:
+            pieces, self._pieces, self._num_bytes = self._pieces, [], 0
+            self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
 class Connection(HttpToolsProtocol):
@@ -49,7 +101,7 @@ class Connection(HttpToolsProtocol):
     _address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # noqa: D102
-        super().connection_made(transport)
+        super().connection_made(cast(asyncio.Transport, Gathering(transport, self.loop)))
         self._address = self.client[0] if self.client else ""
         self.by_address[self._address] += 1
         if (

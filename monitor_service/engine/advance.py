@@ -53,8 +53,7 @@ def advance(
             stance = replace(stance, threshold=configured.threshold)
     figures = _figures(groups, seen, memory, acr, source, acting, stance)
     health, held, failure, alarms = _examined(state, _vitals(seen, groups, memory, figures))
-    settings = replace(
-        configured,
+    settings = configured.moved(
         version=configured.version + 1,
         through_step=seen.step,
         threshold=stance.threshold,
@@ -93,10 +92,12 @@ def _entropy(state: RunState, seen: Observation) -> Trend:
 def _reward(state: RunState, groups: Groups) -> Trend:
     if groups.acr is None:
         return state.reward
-    means = groups.means[groups.outcomes != Outcome.UNSCORED]
+    means = groups.means
+    if groups.num_scored < len(means):
+        means = means[groups.outcomes != Outcome.UNSCORED]
     return state.reward.after(
-        float(means.sum() / len(means)),
-        float(np.square(means).sum() / len(means)),
+        float(np.add.reduce(means) / len(means)),
+        float(np.add.reduce(np.square(means)) / len(means)),
         len(means),
         half_life=HALF_LIFE_GROUPS,
     )

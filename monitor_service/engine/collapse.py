@@ -119,6 +119,13 @@ class Groups(Struct, frozen=True, kw_only=True):
         return sum([self.counts[outcome] for outcome in outcomes]) / self.num_scored
 
     @property
+    def scored_outcomes(self) -> npt.NDArray[np.int8]:
+        """`[num_scored]` outcomes of the groups that were scored, in their order."""
+        if self.num_scored == len(self.outcomes):
+            return self.outcomes
+        return np.asarray(self.outcomes[self.outcomes != _UNSCORED])
+
+    @property
     def stds(self) -> Matrix:
         """`[N]` population std of each group; NaN where nothing was scored."""
         by_place = np.ascontiguousarray(self.rewards.T)
@@ -135,15 +142,16 @@ class Groups(Struct, frozen=True, kw_only=True):
         Says nothing below `DEGENERATE_MIN_COMPLETIONS`, where it would be chance.
         """
         judged = self.judged.ravel()
-        if np.isnan(judged.sum()):
+        if judged.size and math.isnan(np.minimum.reduce(judged)):
             judged = judged[~np.isnan(judged)]
         if judged.size < DEGENERATE_MIN_COMPLETIONS:
             return False
-        at_ends = [np.count_nonzero(judged == end) for end in (judged.min(), judged.max())]
-        most = max(at_ends)
+        ends = np.minimum.reduce(judged), np.maximum.reduce(judged)
+        at_ends = [int(np.count_nonzero(judged == end)) for end in ends]
+        most: int = max(at_ends)
         if sum(at_ends) < judged.size:
             # A value that more than half of them share is their median.
-            most = max(most, np.count_nonzero(judged == np.median(judged)))
+            most = max(most, int(np.count_nonzero(judged == np.median(judged))))
         return bool(most / judged.size >= DEGENERATE_SHARE)
 
 
@@ -180,16 +188,23 @@ def judge(
             between all-correct, all-wrong and other. Default: `rewards`.
         collapse_std: reward units; strict bound below which a group is collapsed.
     """
-    rewards, scored, num_invalid = usable(rewards)
     # Groups run along the second axis here: NumPy adds columns of long rows, not long columns.
     by_place = np.ascontiguousarray(rewards.T)
-    is_scored = None if scored.all() else np.ascontiguousarray(scored.T)
     num_groups, width = rewards.shape
+    num_invalid, is_scored = 0, None
+    lowest, highest = _ends(by_place, None)
+    peak = _peak(lowest, highest)
+    if not peak <= REWARD_LIMIT:
+        rewards, scored, num_invalid = usable(rewards)
+        by_place, is_scored = np.ascontiguousarray(rewards.T), np.ascontiguousarray(scored.T)
+        lowest, highest = _ends(by_place, is_scored)
+        peak = _peak(lowest, highest)
     sizes = np.full(num_groups, width) if is_scored is None else is_scored.sum(axis=0)
-    lowest, highest = _ends(by_place, is_scored)
     # Deviations from a member of the group: a constant group is exactly zero at any offset.
     deviations = _scored_or_zero(by_place - lowest, is_scored)
-    offsets = deviations.sum(axis=0) / np.maximum(sizes, 1)
+    offsets = np.add.reduce(deviations, axis=0) / (
+        width if is_scored is None else np.maximum(sizes, 1)
+    )
     spread = highest - lowest
     # Two members this far apart are enough for a larger std, whatever the others are.
     collapsed = spread < 2 * collapse_std * math.sqrt(2 * width)
@@ -208,8 +223,6 @@ def judge(
     outcomes[collapsed & correct] = _ALL_CORRECT
     if is_scored is not None or width < 2:
         outcomes[sizes < 2] = _UNSCORED
-    # NaN as soon as one group has no scored completion; that says nothing then.
-    peak = float(np.maximum(-lowest, highest).max(initial=0.0))
     counts = tuple(np.bincount(outcomes, minlength=_NUM_OUTCOMES).tolist())
     num_scored = num_groups - counts[_UNSCORED]
     num_collapsed = num_scored - counts[_MIXED]
@@ -221,7 +234,7 @@ def judge(
         acr=num_collapsed / num_scored if num_scored else None,
         sizes=sizes,
         means=lowest + offsets,
-        mean_reward=_mean(rewards if is_scored is None else by_place[is_scored], peak),
+        mean_reward=_mean(by_place if is_scored is None else by_place[is_scored], peak),
         num_invalid=num_invalid,
         rewards=rewards,
         judged=judged,
@@ -243,12 +256,20 @@ def usable(rewards: Matrix) -> tuple[Matrix, Mask, int]:
 def _ends(by_place: Matrix, is_scored: Mask | None) -> tuple[Matrix, Matrix]:
     """`[N]` lowest and highest scored value of `[G, N]`; NaN where nothing was scored."""
     if is_scored is None and len(by_place):
-        return by_place.min(axis=0), by_place.max(axis=0)
+        return np.minimum.reduce(by_place), np.maximum.reduce(by_place)
     scored = np.zeros_like(by_place, dtype=np.bool_) if is_scored is None else is_scored
     some = scored.any(axis=0)
     lowest = np.where(scored, by_place, np.inf).min(axis=0, initial=np.inf)
     highest = np.where(scored, by_place, -np.inf).max(axis=0, initial=-np.inf)
     return np.where(some, lowest, np.nan), np.where(some, highest, np.nan)
+
+
+def _peak(lowest: Matrix, highest: Matrix) -> float:
+    """Largest magnitude; 0 of no groups, NaN where a group has no, or no usable, lowest value."""
+    if not len(lowest):
+        return 0.0
+    # In this order, so that a NaN comes through.
+    return float(np.maximum(-np.minimum.reduce(lowest), np.maximum.reduce(highest)))
 
 
 def _scored_or_zero(values: Matrix, is_scored: Mask | None) -> Matrix:
@@ -268,8 +289,8 @@ def _mean(scored: Matrix, peak: float) -> float | None:
     if not scored.size:
         return None
     # Sums of whole numbers, so of rewards that are 0 or 1, are exact in any order.
-    if peak * scored.size < _EXACT and (np.rint(scored) == scored).all():
-        return float(scored.sum()) / scored.size
+    if peak * scored.size < _EXACT and np.array_equal(np.rint(scored), scored):
+        return float(np.add.reduce(scored, axis=None)) / scored.size
     return math.fsum(scored.ravel().tolist()) / scored.size
 
 

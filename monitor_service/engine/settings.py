@@ -9,11 +9,12 @@ expired, and takes everything away once the run is killed.
 """
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from monitor_service.engine.arming import DISARMED, NO_HOLDS, Arming, Holds, Target
 from monitor_service.engine.collapse import REWARD_LIMIT, RewardRange
@@ -177,6 +178,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         """What is asked of the trainer's own parameters."""
         values = {name: getattr(self, name) for name in KNOBS}
         return {name: value for name, value in values.items() if value is not None}
+
+    def moved(self, **fields: Any) -> "Settings":
+        """With fields that a step moves and nobody types: what was checked stays checked."""
+        found = copy(self)
+        for name, value in fields.items():
+            force_setattr(found, name, value)
+        return found
 
     def in_force(self, *, step: int, now_s: float) -> "Settings":
         """What acts at `step`: overrides that have not expired on top, nothing once killed.

@@ -31,6 +31,7 @@ _ROUNDING = 1e-9
 """What rounding may add to a sum of weights."""
 
 _MIXED_CODE = str(int(Outcome.MIXED))
+_DIGITS = bytes(ord("0") + code if code < len(Outcome) else 0 for code in range(256))
 _WINDOW = re.compile(f"[0-3]{{0,{WINDOW_GROUPS}}}")
 
 
@@ -104,8 +105,7 @@ class Memory(Struct, frozen=True, kw_only=True):
         """The memory once these groups are added; itself when none of them was scored."""
         if groups.acr is None:
             return self
-        codes = groups.outcomes[groups.outcomes != Outcome.UNSCORED][-WINDOW_GROUPS:]
-        scored = (codes + ord("0")).tobytes().decode()
+        scored = groups.scored_outcomes[-WINDOW_GROUPS:].tobytes().translate(_DIGITS).decode()
         moved = self._moved(
             groups.acr,
             groups.num_scored,

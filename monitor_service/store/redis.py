@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -159,7 +159,8 @@ class RedisStore:
             The run as it was written; None, with nothing changed: it is not at `before` any more.
         """
         keys, channel = _places(after.run_id)
-        state, settings = msgspec.json.encode(after.state), after.state.settings
+        settings = msgspec.json.encode(after.state.settings)
+        state = _encoded(after.state, settings)
         after = replace(after, tag=new_tag(after.state))
         fields: dict[str, bytes | str] = {"tag": after.tag}
         if not recorded:
@@ -187,7 +188,7 @@ class RedisStore:
             keys,
             [
                 before.tag if before else "",
-                msgspec.json.encode(settings),
+                settings,
                 channel,
                 ALARMS if has_alarm else "",
                 after.run_id,
@@ -263,6 +264,12 @@ def new_tag(state: RunState) -> str:
     again, with other content.
     """
     return f"{state.settings.session}/{state.settings.version}/{secrets.token_hex(4)}"
+
+
+def _encoded(state: RunState, settings: bytes) -> bytes:
+    """The state as JSON, around its settings as they were encoded already."""
+    around: Any = replace(state, settings=cast(Any, msgspec.Raw(settings)))
+    return msgspec.json.encode(around)
 
 
 @lru_cache(2 * CACHED_RUNS)
