@@ -133,7 +133,7 @@ def _passed(before: RunState, step: int, num_kept: int) -> tuple[At, ...]:
         return ()
     first = max(1, before.step - num_kept + 1)
     last = min(before.step, step - num_kept, first + MAX_LEAVING - 1)
-    return tuple((before.attempt_of(old), old) for old in range(first, last + 1))
+    return tuple([(before.attempt_of(old), old) for old in range(first, last + 1)])
 
 
 def _check(field: str, value: int, *, low: int, otherwise: str = "") -> None:

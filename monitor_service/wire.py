@@ -363,8 +363,9 @@ def _sampled(sampling: Sampling | None) -> Sampled | None:
 
 def _watched(scalars: Scalars) -> dict[str, float]:
     """The figures that the health rules look at, where the trainer has them."""
-    values = {name: getattr(scalars, name) for name in WATCHED_SCALARS}
-    return {name: value for name, value in values.items() if value is not None}
+    return {
+        name: value for name in WATCHED_SCALARS if (value := getattr(scalars, name)) is not None
+    }
 
 
 def _check_injection(field: str, injection: Injection, num_groups: int) -> None:
@@ -380,9 +381,9 @@ def digest(report: StepReport, seen: Observation) -> bytes:
     hashed = xxhash.xxh3_128(msgspec.msgpack.encode(rest, order="deterministic"))
     for values in (seen.rewards, seen.primary):
         if values is not None:
-            hashed.update(repr(values.shape).encode())
+            hashed.update(b"%d x %d" % values.shape)
             # Of the many NaNs there are, one stands for all.
-            has_gaps = math.isnan(values.min())
+            has_gaps = math.isnan(np.minimum.reduce(values, axis=None))
             hashed.update((np.where(np.isnan(values), np.nan, values) if has_gaps else values).data)
     return hashed.digest()
 

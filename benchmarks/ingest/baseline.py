@@ -3,8 +3,9 @@
     python -m benchmarks.ingest.baseline --redis-url URL [--tuned]
 
 A plain FastAPI route with pydantic models, and redis.asyncio with WATCH, MULTI and EXEC, as the
-three are installed without extras: asyncio's event loop, h11, redis-py's own parser, the standard
-library's JSON for what is stored. It does the same job, so the difference is how it is written:
+three are installed without extras and started without options: asyncio's event loop, h11, an access
+log (into nothing), redis-py's own parser, the standard library's JSON for what is stored. It does
+the same job, so the difference is how it is written:
 
 - Reports are refused for the same reasons: unknown fields, types, ranges, shapes, a replaced
   attempt, a step that is recorded with other content.
@@ -21,15 +22,18 @@ route.
 """
 
 import argparse
+import copy
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import uvicorn
+import uvicorn.config
 from fastapi import FastAPI, HTTPException
 from redis._parsers import _AsyncRESP3Parser
 from redis.asyncio import Redis
@@ -61,6 +65,9 @@ from monitor_service.wire import (
 
 MAX_TRIES = 50
 KEPT = Retention()
+LOG_CONFIG = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+LOG_CONFIG["handlers"]["access"] |= {"class": "logging.FileHandler", "filename": os.devnull}
+del LOG_CONFIG["handlers"]["access"]["stream"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +142,7 @@ async def record(
             stored = await pipe.hget(keys.run, "state")
             if not stored:
                 raise HTTPException(404, f"run {run_id!r} does not exist")
-            state = codec.decode(bytes(stored), RunState)
+            state = codec.decode(cast(bytes, stored), RunState)
             if report.attempt != state.attempt:
                 raise HTTPException(409, f"the run is at attempt {state.attempt}")
             if report.step <= state.step:
@@ -263,8 +270,8 @@ def main() -> None:
         app,
         loop="uvloop" if given.tuned else "asyncio",
         http="httptools" if given.tuned else "h11",
-        log_config=None,
-        access_log=False,
+        log_config=None if given.tuned else LOG_CONFIG,
+        access_log=not given.tuned,
     )
     listener = listen(ServiceConfig(port=0))
     announce(listener)

@@ -13,7 +13,7 @@ from benchmarks.worker import Worker
 
 SIZES = ((16, 8), (128, 8), (1024, 16))
 """(groups, completions of each) of a report."""
-RUNS = 4
+RUNS = 8
 """That report at once to one contender."""
 STD, ADVANCE = "NumPy std of the groups", "the engine's step"
 

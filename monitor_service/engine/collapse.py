@@ -94,6 +94,7 @@ class Groups(Struct, frozen=True, kw_only=True):
         num_invalid: rewards that were infinite or beyond `REWARD_LIMIT`, counted as unscored.
         rewards: `[N, G]` what the policy is trained on; NaN where unscored.
         judged: `[N, G]` what tells right from wrong: the primary rewards, or the same.
+        judged_ends: lowest and highest of these; NaN where a group has none, or there is no group.
     """
 
     outcomes: npt.NDArray[np.int8]
@@ -107,6 +108,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     num_invalid: int
     rewards: Matrix
     judged: Matrix
+    judged_ends: tuple[float, float]
 
     def count(self, outcome: Outcome) -> int:
         """Groups with this outcome."""
@@ -141,12 +143,13 @@ class Groups(Struct, frozen=True, kw_only=True):
 
         Says nothing below `DEGENERATE_MIN_COMPLETIONS`, where it would be chance.
         """
-        judged = self.judged.ravel()
-        if judged.size and math.isnan(np.minimum.reduce(judged)):
+        judged, ends = self.judged, self.judged_ends
+        if math.isnan(sum(ends)):
             judged = judged[~np.isnan(judged)]
         if judged.size < DEGENERATE_MIN_COMPLETIONS:
             return False
-        ends = np.minimum.reduce(judged), np.maximum.reduce(judged)
+        if math.isnan(sum(ends)):
+            ends = judged.min(), judged.max()
         at_ends = [int(np.count_nonzero(judged == end)) for end in ends]
         most: int = max(at_ends)
         if sum(at_ends) < judged.size:
@@ -193,12 +196,12 @@ def judge(
     num_groups, width = rewards.shape
     num_invalid, is_scored = 0, None
     lowest, highest = _ends(by_place, None)
-    peak = _peak(lowest, highest)
+    peak = _peak(*_of_all(lowest, highest))
     if not peak <= REWARD_LIMIT:
         rewards, scored, num_invalid = usable(rewards)
         by_place, is_scored = np.ascontiguousarray(rewards.T), np.ascontiguousarray(scored.T)
         lowest, highest = _ends(by_place, is_scored)
-        peak = _peak(lowest, highest)
+        peak = _peak(*_of_all(lowest, highest))
     sizes = np.full(num_groups, width) if is_scored is None else is_scored.sum(axis=0)
     # Deviations from a member of the group: a constant group is exactly zero at any offset.
     deviations = _scored_or_zero(by_place - lowest, is_scored)
@@ -238,6 +241,7 @@ def judge(
         num_invalid=num_invalid,
         rewards=rewards,
         judged=judged,
+        judged_ends=_of_all(*ends),
     )
 
 
@@ -264,12 +268,16 @@ def _ends(by_place: Matrix, is_scored: Mask | None) -> tuple[Matrix, Matrix]:
     return np.where(some, lowest, np.nan), np.where(some, highest, np.nan)
 
 
-def _peak(lowest: Matrix, highest: Matrix) -> float:
-    """Largest magnitude; 0 of no groups, NaN where a group has no, or no usable, lowest value."""
+def _of_all(lowest: Matrix, highest: Matrix) -> tuple[float, float]:
+    """Lowest and highest of all groups; NaN where one has none, or there is no group."""
     if not len(lowest):
-        return 0.0
-    # In this order, so that a NaN comes through.
-    return float(np.maximum(-np.minimum.reduce(lowest), np.maximum.reduce(highest)))
+        return math.nan, math.nan
+    return float(np.minimum.reduce(lowest)), float(np.maximum.reduce(highest))
+
+
+def _peak(lowest: float, highest: float) -> float:
+    """Largest magnitude; NaN of NaNs."""
+    return max(-lowest, highest)
 
 
 def _scored_or_zero(values: Matrix, is_scored: Mask | None) -> Matrix:
@@ -303,7 +311,9 @@ def _sides(lowest: Matrix, highest: Matrix, reward_range: RewardRange | None) ->
         neither = np.zeros(len(lowest), dtype=np.bool_)
         return neither, neither
     width = reward_range.high - reward_range.low
-    least, most = ((end - reward_range.low) / width for end in (lowest, highest))
+    least, most = lowest, highest
+    if (reward_range.low, width) != (0.0, 1.0):
+        least, most = (least - reward_range.low) / width, (most - reward_range.low) / width
     wrong = (most <= SUCCESS_LOW) & (least >= -COLLAPSE_STD)
     correct = (least >= SUCCESS_HIGH) & (most <= 1 + COLLAPSE_STD)
     return wrong, correct

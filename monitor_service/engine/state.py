@@ -73,6 +73,8 @@ class RunState(Struct, frozen=True, kw_only=True):
 
     def attempt_of(self, step: int) -> int:
         """The attempt whose record of `step` counts: the newest that covers it, or the first."""
+        if len(self.attempts) == 1:
+            return self.attempts[0][0]
         covering = (attempt for attempt, after in reversed(self.attempts) if after < step)
         return next(covering, self.attempts[0][0])
 
