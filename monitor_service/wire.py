@@ -61,7 +61,7 @@ class Packed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shape: tuple[Count, Count]
     """(groups, completions of the largest group)."""
     dtype: Literal["<f8", "<f4"]
-    data: bytes
+    data: memoryview
 
 
 class Component(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -298,7 +298,7 @@ def check_tags(tags: Mapping[str, str]) -> None:
 def pack(rewards: Matrix) -> Packed:
     """Rewards `[N, G]` for a msgpack report, float64."""
     contiguous = np.ascontiguousarray(rewards, dtype="<f8")
-    return Packed(shape=contiguous.shape, dtype="<f8", data=contiguous.tobytes())
+    return Packed(shape=contiguous.shape, dtype="<f8", data=memoryview(contiguous.tobytes()))
 
 
 def observation(report: StepReport) -> Observation:
