@@ -78,6 +78,19 @@ class RewardRange(Struct, frozen=True, kw_only=True):
             )
 
 
+class Extremes(Struct, frozen=True, kw_only=True):
+    """The lowest and the highest of some values, and how many are equal to them."""
+
+    low: float
+    high: float
+    at_low: int
+    at_high: int
+
+    def are_all(self, size: int) -> bool:
+        """Whether these two are all of `size` values, as where rewards are right or wrong."""
+        return self.at_low + self.at_high >= size
+
+
 class Groups(Struct, frozen=True, kw_only=True):
     """The groups of one step, judged.
 
@@ -94,7 +107,7 @@ class Groups(Struct, frozen=True, kw_only=True):
         num_invalid: rewards that were infinite or beyond `REWARD_LIMIT`, counted as unscored.
         rewards: `[N, G]` what the policy is trained on; NaN where unscored.
         judged: `[N, G]` what tells right from wrong: the primary rewards, or the same.
-        judged_ends: lowest and highest of these; NaN where a group has none, or there is no group.
+        extremes: of these; None where some are missing, or there are none.
     """
 
     outcomes: npt.NDArray[np.int8]
@@ -108,7 +121,7 @@ class Groups(Struct, frozen=True, kw_only=True):
     num_invalid: int
     rewards: Matrix
     judged: Matrix
-    judged_ends: tuple[float, float]
+    extremes: Extremes | None
 
     def count(self, outcome: Outcome) -> int:
         """Groups with this outcome."""
@@ -143,19 +156,18 @@ class Groups(Struct, frozen=True, kw_only=True):
 
         Says nothing below `DEGENERATE_MIN_COMPLETIONS`, where it would be chance.
         """
-        judged, ends = self.judged, self.judged_ends
-        if math.isnan(sum(ends)):
+        judged, found = self.judged, self.extremes
+        if found is None:
             judged = judged[~np.isnan(judged)]
         if judged.size < DEGENERATE_MIN_COMPLETIONS:
             return False
-        if math.isnan(sum(ends)):
-            ends = judged.min(), judged.max()
-        at_ends = [int(np.count_nonzero(judged == end)) for end in ends]
-        most: int = max(at_ends)
-        if sum(at_ends) < judged.size:
+        if found is None:
+            found = _extremes(judged, float(judged.min()), float(judged.max()))
+        most = max(found.at_low, found.at_high)
+        if not found.are_all(judged.size):
             # A value that more than half of them share is their median.
             most = max(most, int(np.count_nonzero(judged == np.median(judged))))
-        return bool(most / judged.size >= DEGENERATE_SHARE)
+        return most / judged.size >= DEGENERATE_SHARE
 
 
 def matrix(groups: Sequence[Sequence[float | None]]) -> Matrix:
@@ -196,12 +208,14 @@ def judge(
     num_groups, width = rewards.shape
     num_invalid, is_scored = 0, None
     lowest, highest = _ends(by_place, None)
-    peak = _peak(*_of_all(lowest, highest))
-    if not peak <= REWARD_LIMIT:
+    low, high = _of_all(lowest, highest)
+    extremes = None
+    if max(-low, high) <= REWARD_LIMIT:
+        extremes = _extremes(by_place, low, high)
+    else:  # NaN, too: something is missing, or no use.
         rewards, scored, num_invalid = usable(rewards)
         by_place, is_scored = np.ascontiguousarray(rewards.T), np.ascontiguousarray(scored.T)
         lowest, highest = _ends(by_place, is_scored)
-        peak = _peak(*_of_all(lowest, highest))
     sizes = np.full(num_groups, width) if is_scored is None else is_scored.sum(axis=0)
     # Deviations from a member of the group: a constant group is exactly zero at any offset.
     deviations = _scored_or_zero(by_place - lowest, is_scored)
@@ -237,11 +251,11 @@ def judge(
         acr=num_collapsed / num_scored if num_scored else None,
         sizes=sizes,
         means=lowest + offsets,
-        mean_reward=_mean(by_place if is_scored is None else by_place[is_scored], peak),
+        mean_reward=_mean(by_place if is_scored is None else by_place[is_scored], extremes),
         num_invalid=num_invalid,
         rewards=rewards,
         judged=judged,
-        judged_ends=_of_all(*ends),
+        extremes=extremes if primary is None else None,
     )
 
 
@@ -275,9 +289,13 @@ def _of_all(lowest: Matrix, highest: Matrix) -> tuple[float, float]:
     return float(np.minimum.reduce(lowest)), float(np.maximum.reduce(highest))
 
 
-def _peak(lowest: float, highest: float) -> float:
-    """Largest magnitude; NaN of NaNs."""
-    return max(-lowest, highest)
+def _extremes(values: Matrix, low: float, high: float) -> Extremes:
+    return Extremes(
+        low=low,
+        high=high,
+        at_low=int(np.count_nonzero(values == low)),
+        at_high=int(np.count_nonzero(values == high)),
+    )
 
 
 def _scored_or_zero(values: Matrix, is_scored: Mask | None) -> Matrix:
@@ -292,14 +310,20 @@ def _stds(
     return np.asarray(np.sqrt(np.square(centred).sum(axis=0) / np.maximum(sizes, 1)))
 
 
-def _mean(scored: Matrix, peak: float) -> float | None:
-    """Of values that are at most `peak` in magnitude; None when there are none."""
-    if not scored.size:
+def _mean(scored: Matrix, extremes: Extremes | None) -> float | None:
+    """Mean of values, whose extremes are known if none is missing; None when there are none."""
+    size = scored.size
+    if not size:
         return None
-    # Sums of whole numbers, so of rewards that are 0 or 1, are exact in any order.
-    if peak * scored.size < _EXACT and np.array_equal(np.rint(scored), scored):
-        return float(np.add.reduce(scored, axis=None)) / scored.size
-    return math.fsum(scored.ravel().tolist()) / scored.size
+    if extremes is not None and max(-extremes.low, extremes.high) * size < _EXACT:
+        # Sums of whole numbers are exact in any order: of two numbers, as where rewards are 0 or 1,
+        low, high = extremes.low, extremes.high
+        if low.is_integer() and high.is_integer() and extremes.are_all(size):
+            return (low * (size - extremes.at_high) + high * extremes.at_high) / size
+        # and of many.
+        if np.array_equal(np.rint(scored), scored):
+            return float(np.add.reduce(scored, axis=None)) / size
+    return math.fsum(scored.ravel().tolist()) / size
 
 
 def _sides(lowest: Matrix, highest: Matrix, reward_range: RewardRange | None) -> tuple[Mask, Mask]:
