@@ -1,6 +1,7 @@
 """Every route, over HTTP, as trainers, people and Prometheus use it."""
 
 import re
+from functools import partial
 from typing import Any
 
 import httpx
@@ -188,11 +189,15 @@ def test_probes_answer(client):
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "version": __version__})
 
 
+def shows(client: httpx.Client, line: str) -> bool:
+    return line in client.get("/metrics").text
+
+
 def test_metrics_show_every_run_as_it_stood_a_second_ago_or_less(client, run_id):
     for step in (1, 2):
         post(client, run_id, body(step))
         shown = f'acr_step{{run="{run_id}"}} {step}\n'
-        eventually(lambda shown=shown: shown in client.get("/metrics").text, "the step is shown")
+        eventually(partial(shows, client, shown), "the step is shown")
         reply = client.get("/metrics")
         assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         # Two of four groups collapsed.
