@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from benchmarks.figures import median
-from benchmarks.ingest.__main__ import judged, main, noise
-from benchmarks.ingest.contenders import AGAIN, BASELINE, OURS
+from benchmarks.ingest.__main__ import STEP, judged, main, noise
+from benchmarks.ingest.contenders import AGAIN, BASELINE, OURS, TUNED
 from benchmarks.ingest.load import Burst, fire, outcome, prepare
 from benchmarks.ingest.measure import ADVANCE, STD, Cost
 from benchmarks.processes import cpu_s, resident_bytes
@@ -28,13 +28,15 @@ from tests.servers import acr_serve, embedded_valkey, everything
 from tests.service.reports import body, new_run_id
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[str, str]]]:
-    """(API, Redis) of the baseline and of ours."""
+@pytest.fixture(scope="module", params=[(), ("--tuned",)], ids=["plain", "tuned"])
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, tuple[str, str]]]:
+    """(API, Redis) of a baseline and of ours."""
     folder = tmp_path_factory.mktemp("ingest")
     with (
         embedded_valkey(folder / "valkey") as redis_url,
-        started("benchmarks.ingest.baseline", "--redis-url", redis_url) as baseline,
+        started("benchmarks.ingest.baseline", "--redis-url", redis_url, *request.param) as baseline,
         acr_serve(folder / "ours") as ours,
     ):
         yield {"baseline": (baseline.url, redis_url), "ours": (ours.url, ours.redis_url)}
@@ -182,13 +184,15 @@ def test_every_contender_records_every_report_and_the_figures_are_whole(
 ) -> None:
     file = tmp_path / "figures.json"
     # Nothing is claimed about this size, so nothing fails.
-    assert main(["--rounds", "2", "--reports", "128", "--sizes", "4x4", "--json", str(file)]) == 0
+    assert (
+        main(["--rounds", "2", "--reports", str(STEP), "--sizes", "4x4", "--json", str(file)]) == 0
+    )
     figures = json.loads(file.read_text())
     costs = {one["name"]: one for one in figures["costs"]}
-    assert list(costs)[:4] == [BASELINE, "acr serve, JSON", OURS, AGAIN]
+    assert list(costs)[:5] == [BASELINE, TUNED, "acr serve, JSON", OURS, AGAIN]
     assert list(costs)[-2:] == [ADVANCE, STD]
     for one in costs.values():
-        assert (one["groups"], one["size"], one["reports"]) == (4, 4, 2 * 128)
+        assert (one["groups"], one["size"], one["reports"]) == (4, 4, 2 * STEP)
         assert one["service_us"]["value"] > 0
         assert len(one["rounds_us"]) == 2
     assert costs[BASELINE]["ratio"] == {"value": 1, "low": 1, "high": 1, "p10": 1, "p90": 1}
