@@ -89,3 +89,11 @@ async def ended(*tasks: asyncio.Task[Any]) -> None:
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=_CANCEL_EVERY_S)
+
+
+def fields_of(found: Any) -> list[bytes | None]:
+    """What one command of a pipeline found; an error in its place is raised as ours."""
+    if isinstance(found, RedisError):
+        raise as_ours(found) from found
+    fields: list[bytes | None] = found
+    return fields

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from monitor_service.engine.health.alarms import HEALTH_UNKNOWN, SILENCE_RULE, Health
 from monitor_service.errors import StoreCorrupt
 from monitor_service.resources import Deletion, Glance
-from monitor_service.store.driver import answer, decoded, translated
+from monitor_service.store.driver import answer, decoded, fields_of, translated
 from monitor_service.store.keys import RUNS, RunKeys
 
 _AT_ONCE = 100
@@ -62,12 +62,12 @@ class Glances:
             async with translated(), self._redis.pipeline(transaction=False) as pipeline:
                 for run_id in batch:
                     pipeline.hmget(RunKeys(run_id).run, ["state", "last", "about"])
-                found = await pipeline.execute()
+                found = await pipeline.execute(raise_on_error=False)
             for run_id, parts in zip(batch, found, strict=True):
                 try:
-                    glances[run_id] = _glance(run_id, parts)
+                    glances[run_id] = _glance(run_id, fields_of(parts))
                 except StoreCorrupt as error:
-                    log.error("%s", error)
+                    log.error("run %s is left out: %s", run_id, error)
         return glances
 
 

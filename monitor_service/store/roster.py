@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from redis.exceptions import RedisError
 
 from monitor_service.engine.health.alarms import Verdict, silence
 from monitor_service.errors import StoreCorrupt
 from monitor_service.resources import Deletion, Result
-from monitor_service.store.driver import as_ours, connect_blocking, decoded, translated
+from monitor_service.store.driver import connect_blocking, decoded, fields_of, translated
 from monitor_service.store.keys import RUNS, RunKeys
 from monitor_service.store.redis import StoredRun, read_run
 
@@ -146,7 +145,7 @@ class Roster:
         made = []
         for run_id, found in self._read(run_ids, *_PARTS):
             with _told():
-                parts = zip(_PARTS, _checked(found), strict=True)
+                parts = zip(_PARTS, fields_of(found), strict=True)
                 stored = {name.encode(): part for name, part in parts if part is not None}
                 made += [make(read_run(run_id, stored))] if stored else []
         return made
@@ -155,7 +154,7 @@ class Roster:
         results = []
         for run_id, found in self._read(run_ids, "result"):
             with _told():
-                (part,) = _checked(found)
+                (part,) = fields_of(found)
                 results += [decoded(part, Result, run_id)] if part else []
         return results
 
@@ -174,14 +173,6 @@ def _version(found: Any) -> bytes | None:
     """What names the state of a run; of one whose hash is none, the error. None: it is gone."""
     version: bytes | None = found[0] if isinstance(found, list) else str(found).encode()
     return version
-
-
-def _checked(found: Any) -> list[bytes | None]:
-    """The fields; an error among the answers is raised, in our words."""
-    if isinstance(found, RedisError):
-        raise as_ours(found) from found
-    fields: list[bytes | None] = found
-    return fields
 
 
 @contextmanager
@@ -218,7 +209,7 @@ class _Last(msgspec.Struct):
 
 
 def _entry(run_id: str, found: Any) -> Entry | None:
-    version, *parts = _checked(found)
+    version, *parts = fields_of(found)
     if version is None:
         return None  # Purged since.
     if parts[0] is None or parts[1] is None:

@@ -3,7 +3,9 @@
 import time
 from typing import Any
 
-from monitor_service.store.keys import SETTINGS_CHANNELS, run_of_channel
+import redis
+
+from monitor_service.store.keys import RUNS, SETTINGS_CHANNELS, RunKeys, run_of_channel
 from monitor_service.wire import CreateRun, settings_channel
 from tests.servers import eventually
 from tests.service.orders import reported, run_of
@@ -75,3 +77,22 @@ async def test_who_may_see_some_runs_only_hears_of_those_only(monitor):
 def test_the_channel_of_a_run_names_it():
     assert run_of_channel(settings_channel("a.b-c_d")) == "a.b-c_d"
     assert SETTINGS_CHANNELS == "acr:{*}:settings-published"
+
+
+async def test_a_run_that_cannot_be_read_hides_no_other(monitor, redis_url, caplog):
+    broken, name = new_run_id(), new_run_id()
+    with redis.Redis.from_url(redis_url) as server:
+        server.set(RunKeys(broken).run, "no hash")
+        server.zadd(RUNS, {broken: 1.0})
+        # The subscription has every run looked at.
+        async with monitor.live.runs(lambda run_id: run_id in (broken, name)) as watcher:
+            await monitor.create(CreateRun(id=name))
+            messages = watcher.messages()
+            text = b""
+            while name.encode() not in text:
+                text += await anext(messages)
+            await messages.aclose()
+        server.delete(RunKeys(broken).run)
+        server.zrem(RUNS, broken)
+    assert broken.encode() not in text
+    assert broken in caplog.text
