@@ -18,14 +18,8 @@ from monitor_service.engine.events import Event
 from monitor_service.engine.settings import TUNABLE
 from monitor_service.engine.state import RunState
 from monitor_service.errors import Contention, InvalidInput, RevisionConflict
-from monitor_service.resources import (
-    Change,
-    CommandRequest,
-    Order,
-    Origin,
-    OverrideRequest,
-    SettingsView,
-)
+from monitor_service.requests import CommandRequest, Order, OverrideRequest
+from monitor_service.resources import Change, Origin, SettingsView
 from monitor_service.store.redis import RedisStore, StoredRun
 from monitor_service.views import stored_run
 from monitor_service.wire import MAX_REASON_CHARS

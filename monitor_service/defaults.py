@@ -13,7 +13,8 @@ from monitor_service.control import MAX_TRIES, checked_order
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
 from monitor_service.errors import Contention, InvalidInput, RevisionConflict
-from monitor_service.resources import Defaults, DefaultsChange, DefaultsRequest, Order, Origin
+from monitor_service.requests import DefaultsRequest, Order
+from monitor_service.resources import Defaults, DefaultsChange, Origin
 from monitor_service.store.defaults import DefaultsStore
 from monitor_service.store.redis import RedisStore
 from monitor_service.wire import CreateRun

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from monitor_service.control import MAX_TRIES, checked_order
 from monitor_service.engine.events import Event
 from monitor_service.errors import Contention, InvalidInput, RunNotDeleted
-from monitor_service.resources import Deletion, Description, Order, Origin, Run
+from monitor_service.requests import Description, Order
+from monitor_service.resources import Deletion, Origin, Run
 from monitor_service.store.purge import Purge
 from monitor_service.store.redis import About, RedisStore, StoredRun
 from monitor_service.views import alive, any_run, view

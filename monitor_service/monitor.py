@@ -23,15 +23,14 @@ from monitor_service.listing import Wanted, listed, reporting, standings
 from monitor_service.live.hub import Live
 from monitor_service.live.watcher import DEFAULT_MAX_STREAMS
 from monitor_service.recorder import Recorder, wrong_attempt
+from monitor_service.requests import EndOfRun, ResultRequest
 from monitor_service.resources import (
     Defaults,
     Diagnosis,
-    EndOfRun,
     EventPage,
     ForecastView,
     OrderPage,
     Result,
-    ResultRequest,
     Run,
     RunList,
     SettingsView,

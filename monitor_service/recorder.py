@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from monitor_service.control import MAX_TRIES
+from monitor_service.digest import digest
 from monitor_service.engine.advance import advance
 from monitor_service.engine.events import Event
 from monitor_service.engine.settings import Settings
@@ -23,7 +24,7 @@ from monitor_service.retention import At, Leaving, Retention
 from monitor_service.series import row
 from monitor_service.store.redis import Recorded, RedisStore, StoredRun
 from monitor_service.views import stored_run
-from monitor_service.wire import StepReport, check_run_id, digest, observation
+from monitor_service.wire import StepReport, check_run_id, observation
 
 MOST_AT_ONCE = 32
 """Reports folded before others get their turn, and written together."""

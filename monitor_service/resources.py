@@ -1,8 +1,8 @@
 """What the service answers and what people order: the resources of the REST API."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from monitor_service.engine.events import Event
 from monitor_service.engine.forecast import Forecast
@@ -10,7 +10,7 @@ from monitor_service.engine.health.alarms import Verdict
 from monitor_service.engine.health.evidence import Severity
 from monitor_service.engine.settings import ActingMode, ProfileName, Settings
 from monitor_service.engine.state import Counters, StepFigures
-from monitor_service.wire import Applied, Component, Knob, Name, Rate, Scalars, StepNumber
+from monitor_service.wire import Applied, Component, Knob, Scalars
 
 
 class StepRecord(Struct, frozen=True, kw_only=True):
@@ -111,17 +111,6 @@ class RunList(Struct, frozen=True, kw_only=True):
     """Ask again with this `after`; None at the end."""
 
 
-class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What people write next to a run."""
-
-    tags: dict[Name, str | None] = {}
-    """Merged with those it has; null deletes one."""
-    notes: str | None = None
-    """A text of up to 10,000 characters; "" deletes it, null leaves it."""
-    reason: Any = None
-    actor: Any = None
-
-
 class Defaults(Struct, frozen=True, kw_only=True):
     """What new runs start with, and who changed that last."""
 
@@ -143,16 +132,6 @@ class DefaultsChange(Struct, frozen=True, kw_only=True):
     old: dict[str, Any]
     new: dict[str, Any]
     origin: Origin
-
-
-class DefaultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Other defaults; what is left out stays."""
-
-    profile: str | None = None
-    settings: dict[str, Any] | None = None
-    """All of them: the ones before are replaced."""
-    reason: Any = None
-    actor: Any = None
 
 
 class StepResult(Struct, frozen=True, kw_only=True):
@@ -228,49 +207,6 @@ class SettingsView(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     changed: Change | None
-
-
-class OverrideRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings that return by themselves; both ends are required, the first one counts."""
-
-    settings: dict[str, Any]
-    reason: Any = None
-    actor: Any = None
-    """Who; without one the name of the token, or `api`."""
-    expires_in_steps: Any = None
-    expires_in_s: Any = None
-
-
-class Order(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who orders a kill or a re-arming, and why."""
-
-    reason: Any = None
-    actor: Any = None
-    """Who; without one the name of the token, or `api`."""
-
-
-class CommandRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something for the trainer to do once, at the end of its optimizer step."""
-
-    command: Literal["save", "stop"]
-    reason: Any = None
-    actor: Any = None
-    """Who; without one the name of the token, or `api`."""
-
-
-class EndOfRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The trainer says that its training is over."""
-
-    attempt: StepNumber
-    how: Annotated[str, Meta(min_length=1, max_length=64)] = "finished"
-
-
-class ResultRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The final accuracy of a run, measured elsewhere."""
-
-    accuracy: Rate
-    benchmark: Name
-    """What it was measured on; only results on the same one are compared."""
 
 
 class Result(Struct, frozen=True, kw_only=True):

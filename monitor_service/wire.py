@@ -4,7 +4,6 @@ JSON, or msgpack with rewards packed as little-endian floats. Versioned by `sche
 fields are refused, so that a setting or a figure is never dropped in silence.
 """
 
-import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
-import xxhash
 from msgspec import Meta, Struct
 
 from monitor_service.engine.arming import Stage
@@ -44,6 +42,7 @@ WATCHED_SCALARS = (
 )
 """Figures of the trainer that the health rules look at."""
 
+_SAMPLED = Sampled.__struct_fields__
 T = TypeVar("T")
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 RunId = Annotated[str, Meta(pattern=RUN_ID_PATTERN)]
@@ -339,7 +338,7 @@ def _heard(report: StepReport, applied: Applied) -> dict[str, Any]:
     ignored = {
         name: knob.reason or "" for name, knob in applied.knobs.items() if knob.status == "ignored"
     }
-    shadow = applied.shadow or Injection()
+    shadow, sampling = applied.shadow or Injection(), applied.sampling
     return {
         "injected_wrong": applied.injected_wrong,
         "injected_correct": applied.injected_correct,
@@ -351,14 +350,8 @@ def _heard(report: StepReport, applied: Applied) -> dict[str, Any]:
         "kill": applied.kill,
         "killed_after_rearms": applied.killed_after_rearms,
         "command": applied.command,
-        "sampling": _sampled(applied.sampling),
+        "sampling": sampling and Sampled(**{name: getattr(sampling, name) for name in _SAMPLED}),
     }
-
-
-def _sampled(sampling: Sampling | None) -> Sampled | None:
-    if sampling is None:
-        return None
-    return Sampled(**{name: getattr(sampling, name) for name in Sampled.__struct_fields__})
 
 
 def _watched(scalars: Scalars) -> dict[str, float]:
@@ -373,19 +366,6 @@ def _check_injection(field: str, injection: Injection, num_groups: int) -> None:
     if sum(injected) > num_groups:
         allowed = f"at most {num_groups} together, the groups of the report"
         raise InvalidInput(f"{field}.injected_wrong, {field}.injected_correct", injected, allowed)
-
-
-def digest(report: StepReport, seen: Observation) -> bytes:
-    """Same content, same digest, whether it came as JSON lists or packed."""
-    rest = msgspec.structs.replace(report, rewards=[], primary=None)
-    hashed = xxhash.xxh3_128(msgspec.msgpack.encode(rest, order="deterministic"))
-    for values in (seen.rewards, seen.primary):
-        if values is not None:
-            hashed.update(b"%d x %d" % values.shape)
-            # Of the many NaNs there are, one stands for all.
-            has_gaps = math.isnan(np.minimum.reduce(values, axis=None))
-            hashed.update((np.where(np.isnan(values), np.nan, values) if has_gaps else values).data)
-    return hashed.digest()
 
 
 def _unpacked(rewards: list[list[float | None]] | Packed, field: str) -> Matrix:

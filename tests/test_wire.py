@@ -17,7 +17,7 @@ from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
 from monitor_service.errors import InputTooLarge, InvalidInput, UnreadableInput
-from monitor_service.resources import CommandRequest, EndOfRun, OverrideRequest, ResultRequest
+from monitor_service.requests import CommandRequest, EndOfRun, OverrideRequest, ResultRequest
 from monitor_service.wire import (
     JSON,
     MAX_COMPLETIONS,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from monitor_service.digest import digest
 from monitor_service.engine.collapse import matrix
 from monitor_service.errors import InputTooLarge, InvalidInput
 from monitor_service.wire import (
@@ -19,7 +20,6 @@ from monitor_service.wire import (
     Packed,
     StepReport,
     decode,
-    digest,
     observation,
     pack,
 )

@@ -5,9 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from monitor_service.digest import digest
 from monitor_service.engine.state import Sampling as Sampled
 from monitor_service.errors import InvalidInput
-from monitor_service.wire import JSON, Sampling, StepReport, decode, digest, observation
+from monitor_service.wire import JSON, Sampling, StepReport, decode, observation
 
 REWARDS = [[0, 1], [1, 0], [0, 0], [0, 0], [1, 1], [0, 1]]
 FIGURES: dict[str, Any] = {

@@ -28,15 +28,10 @@ import msgspec
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import Settings
 from monitor_service.errors import InvalidInput
-from monitor_service.resources import Ack, EndOfRun, Run
+from monitor_service.requests import EndOfRun
+from monitor_service.resources import Ack, Run
 from monitor_service.urls import HTTP_SCHEMES, checked
-from monitor_service.wire import (
-    ATTEMPT_CONFLICT,
-    RUN_DELETED,
-    CreateRun,
-    StepReport,
-    check_run_id,
-)
+from monitor_service.wire import ATTEMPT_CONFLICT, RUN_DELETED, CreateRun, StepReport, check_run_id
 from trainer.backlog import Backlog, kept_by
 from trainer.holding import Holding
 from trainer.link import (

@@ -1,4 +1,4 @@
-"""OpenAPI from the wire types themselves: `wire.py` and `resources.py` are the contract.
+"""OpenAPI from the wire types themselves: `wire`, `requests` and `resources` are the contract.
 
 A route says what is particular to it. What every route may answer, and what stands in paths, is
 added to the finished document, so that no status a client may meet is missing.

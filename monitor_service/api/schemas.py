@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from monitor_service import resources, wire
+from monitor_service import requests, resources, wire
 from monitor_service.api.examples import examples
 from monitor_service.control import MAX_ACTOR_CHARS
 from monitor_service.engine.orders import MAX_OVERRIDE_S, MAX_OVERRIDE_STEPS
@@ -57,7 +57,8 @@ def of(kind: Any) -> dict[str, Any]:
 
 def components() -> dict[str, Any]:
     """Every schema by its name, with an example where there is one."""
-    kinds = [vars(wire).get(name) or vars(resources).get(name) for name in examples()]
+    named = {**vars(wire), **vars(requests), **vars(resources)}
+    kinds = [named.get(name) for name in examples()]
     known = [kind for kind in (*kinds, resources.Problem) if kind is not None]
     _, found = msgspec.json.schema_components(known, ref_template=REF)
     found |= _changes(found[Settings.__name__]["properties"])

@@ -18,21 +18,23 @@ from msgspec import Struct
 from monitor_service.client.http import Http, run_path
 from monitor_service.client.past import PAGE, Past
 from monitor_service.client.stream import OF_ALL_RUNS, Message, follow
+from monitor_service.requests import (
+    CommandRequest,
+    DefaultsRequest,
+    Description,
+    EndOfRun,
+    Order,
+    OverrideRequest,
+    ResultRequest,
+)
 from monitor_service.resources import (
     Ack,
     AlertsView,
-    CommandRequest,
     Defaults,
-    DefaultsRequest,
-    Description,
     Diagnosis,
-    EndOfRun,
     ForecastView,
     Health,
-    Order,
-    OverrideRequest,
     Result,
-    ResultRequest,
     Run,
     RunList,
     SettingsView,

@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from monitor_service.api.errors import PROBLEM
+from monitor_service.digest import digest
 from monitor_service.engine.advance import advance
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
 from monitor_service.errors import AcrError
-from monitor_service.wire import StepReport, decode, digest, observation
+from monitor_service.wire import StepReport, decode, observation
 from tests.fuzz.inputs import made
 from tests.servers import api_server, short_folder, stock_redis
 

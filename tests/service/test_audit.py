@@ -7,7 +7,8 @@ import pytest
 import redis
 
 from monitor_service.engine.changes import MAX_UNAPPLIED
-from monitor_service.resources import Order, Origin
+from monitor_service.requests import Order
+from monitor_service.resources import Origin
 from monitor_service.store.keys import RunKeys
 from monitor_service.wire import CreateRun
 from tests.service.orders import (

@@ -6,7 +6,7 @@ import pytest
 
 from monitor_service.errors import AttemptConflict
 from monitor_service.monitor import Monitor
-from monitor_service.resources import EndOfRun
+from monitor_service.requests import EndOfRun
 from monitor_service.wire import CreateRun
 from tests.service.orders import (
     applied,

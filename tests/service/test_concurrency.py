@@ -14,7 +14,8 @@ from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
 from monitor_service.errors import StepConflict
 from monitor_service.monitor import Monitor
-from monitor_service.resources import CommandRequest, Order, OverrideRequest, SettingsView
+from monitor_service.requests import CommandRequest, Order, OverrideRequest
+from monitor_service.resources import SettingsView
 from monitor_service.store.redis import RedisStore
 from monitor_service.wire import Applied, CreateRun, observation
 from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, recorded, report

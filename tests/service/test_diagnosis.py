@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from monitor_service.engine.forecast import MIN_RUNS, PAPER_SLOPE, paper_accuracy
 from monitor_service.monitor import Monitor
-from monitor_service.resources import Diagnosis, ForecastView, Result, ResultRequest
+from monitor_service.requests import ResultRequest
+from monitor_service.resources import Diagnosis, ForecastView, Result
 from monitor_service.store.redis import RedisStore
 from monitor_service.wire import CreateRun
 from tests.service.orders import (

@@ -5,7 +5,7 @@ import pytest
 from monitor_service.errors import RevisionConflict
 from monitor_service.listing import Wanted
 from monitor_service.monitor import Monitor
-from monitor_service.resources import OverrideRequest
+from monitor_service.requests import OverrideRequest
 from monitor_service.wire import CreateRun
 from tests.service.reports import new_run_id, recorded, report
 

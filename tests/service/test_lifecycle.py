@@ -11,7 +11,7 @@ import redis
 
 from monitor_service.errors import RunDeleted, RunNotDeleted, RunNotFound, TooManyRuns
 from monitor_service.monitor import Monitor
-from monitor_service.resources import Order, ResultRequest
+from monitor_service.requests import Order, ResultRequest
 from monitor_service.store.keys import RUNS, RunKeys
 from monitor_service.store.purge import Purge
 from monitor_service.store.redis import RedisStore

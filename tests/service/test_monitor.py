@@ -18,7 +18,8 @@ from monitor_service.errors import (
     StepConflict,
 )
 from monitor_service.monitor import Monitor
-from monitor_service.resources import EndOfRun, Order, ResultRequest, Run
+from monitor_service.requests import EndOfRun, Order, ResultRequest
+from monitor_service.resources import Run
 from monitor_service.store.redis import RedisStore
 from monitor_service.wire import CreateRun, observation, pack
 from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, recorded, report

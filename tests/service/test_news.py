@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor_service.monitor import Monitor
-from monitor_service.resources import CommandRequest, EventView, StepRecord
+from monitor_service.requests import CommandRequest
+from monitor_service.resources import EventView, StepRecord
 from monitor_service.store import news
 from monitor_service.store.news import Item, News, Place, read_place
 from monitor_service.store.redis import RedisStore

@@ -4,7 +4,7 @@ import pytest
 
 from monitor_service.engine.orders import MAX_OVERRIDE_S, MAX_OVERRIDE_STEPS, MAX_OVERRIDES
 from monitor_service.monitor import Monitor
-from monitor_service.resources import Order, OverrideRequest
+from monitor_service.requests import Order, OverrideRequest
 from monitor_service.wire import CreateRun
 from tests.service.orders import events_of, ordered, patched, reported, run_of, settings_after
 from tests.service.problems import refused

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor_service.listing import MOST, STANDINGS, Wanted, listed, reporting, standings
 from monitor_service.monitor import Monitor
-from monitor_service.resources import EndOfRun, Order
+from monitor_service.requests import EndOfRun, Order
 from monitor_service.retention import Retention
 from monitor_service.store.redis import RedisStore
 from monitor_service.store.roster import Entry

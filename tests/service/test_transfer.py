@@ -18,7 +18,7 @@ from monitor_service.errors import (
     TooManyRuns,
 )
 from monitor_service.monitor import Monitor
-from monitor_service.resources import EndOfRun, Order
+from monitor_service.requests import EndOfRun, Order
 from monitor_service.store.drafts import DRAFT_S, Draft
 from monitor_service.store.keys import RunKeys
 from monitor_service.store.redis import RedisStore

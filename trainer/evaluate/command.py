@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor_service.errors import InvalidInput
-from monitor_service.resources import ResultRequest
+from monitor_service.requests import ResultRequest
 from monitor_service.urls import HTTP_SCHEMES, checked, without_password
 from trainer.evaluate.arguments import USAGE, Arguments, help_text, parse
 from trainer.evaluate.results import Entry

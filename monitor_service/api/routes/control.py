@@ -7,7 +7,8 @@ from fastapi import APIRouter, Request, Response
 from monitor_service.api.body import control_of, read, reply
 from monitor_service.api.openapi import documented
 from monitor_service.errors import InvalidInput
-from monitor_service.resources import CommandRequest, Order, OverrideRequest, SettingsView
+from monitor_service.requests import CommandRequest, Order, OverrideRequest
+from monitor_service.resources import SettingsView
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["control"])
 

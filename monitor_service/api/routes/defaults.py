@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request, Response
 
 from monitor_service.api.body import if_match, monitor_of, origin_of, read, reply
 from monitor_service.api.openapi import documented
-from monitor_service.resources import Defaults, DefaultsRequest
+from monitor_service.requests import DefaultsRequest
+from monitor_service.resources import Defaults
 
 router = APIRouter(prefix="/v1/defaults", tags=["defaults"])
 

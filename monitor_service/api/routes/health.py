@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request, Response
 
 from monitor_service.api.body import monitor_of, read, reply
 from monitor_service.api.openapi import documented
-from monitor_service.resources import Diagnosis, ForecastView, Result, ResultRequest
+from monitor_service.requests import ResultRequest
+from monitor_service.resources import Diagnosis, ForecastView, Result
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["health"])
 

@@ -20,7 +20,8 @@ from monitor_service.engine.events import KINDS
 from monitor_service.errors import InvalidInput
 from monitor_service.lifecycle import Lifecycle
 from monitor_service.listing import STANDINGS, Wanted
-from monitor_service.resources import Description, EndOfRun, EventPage, Order, Run, RunList
+from monitor_service.requests import Description, EndOfRun, Order
+from monitor_service.resources import EventPage, Run, RunList
 from monitor_service.wire import CreateRun
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
