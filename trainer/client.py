@@ -125,8 +125,7 @@ class MonitorClient:
         self._failure: Exception | None = None
         self._num_failures = 0
         self._results: Counter[str] = Counter()
-        self._hurry = threading.Event()
-        self._closing = threading.Event()
+        self._hurry, self._closing = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self, after_step: int = 0) -> None:
