@@ -10,8 +10,9 @@ from monitor_service.store.news import Place
 DEFAULT_MAX_STREAMS = 1000
 """Clients that may watch at once."""
 HEARTBEAT_S = 15.0
-MAX_WAITING = 1000
-"""Messages that wait for a slow client, beyond which it is cut: it comes back by its id."""
+MAX_WAITING_BYTES = 4_194_304
+"""What waits for a slow client at most; with more it is cut, and comes back by its id. All the runs
+there may be, told at once to who begins to watch their list, are less than half of it."""
 RETRY_MS = (1000, 3000)
 """When a client comes back: not all that one replica loses in the same moment."""
 
@@ -34,6 +35,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self._waiting: deque[bytes] = deque()
+        self._num_bytes = 0
         self._stirred = asyncio.Event()
         self.is_over = False
         """Whether nothing comes any more, beyond what waits."""
@@ -42,8 +44,10 @@ class Watcher:
         """Hand over messages; when too many wait, all are dropped and it is over."""
         if self.is_over:
             return
-        self._waiting.extend(messages)
-        if len(self._waiting) > MAX_WAITING:
+        for one in messages:
+            self._waiting.append(one)
+            self._num_bytes += len(one)
+        if self._num_bytes > MAX_WAITING_BYTES:
             self._waiting.clear()
             self.is_over = True
         self._stirred.set()
@@ -59,6 +63,7 @@ class Watcher:
             if self._waiting:
                 waiting = b"".join(self._waiting)
                 self._waiting.clear()
+                self._num_bytes = 0
                 yield waiting
             elif self.is_over:
                 return

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from monitor_service.live import watcher as live_watcher
-from monitor_service.live.watcher import MAX_WAITING, Watcher
+from monitor_service.live.watcher import MAX_WAITING_BYTES, Watcher
 from monitor_service.store.keys import RunKeys
 from monitor_service.wire import settings_channel
 from tests.servers import acr_serve, api_server, eventually, stock_redis
@@ -323,7 +323,7 @@ def test_a_watcher_that_was_refused_takes_no_room(redis_url):
 
 async def test_a_client_too_slow_for_what_happens_is_cut_and_keeps_no_memory():
     watcher = Watcher()
-    watcher.offer([b"x"] * MAX_WAITING)
+    watcher.offer([b"x" * MAX_WAITING_BYTES])
     assert not watcher.is_over
     watcher.offer([b"x"])
     assert [some async for some in watcher.messages()] == []

@@ -1,13 +1,16 @@
 """The stream of the list of runs: which runs move, told lightly."""
 
+import re
 import time
 from typing import Any
 
 import redis
 
+from monitor_service.monitor import Monitor
 from monitor_service.store.keys import RUNS, SETTINGS_CHANNELS, RunKeys, run_of_channel
+from monitor_service.store.redis import RedisStore
 from monitor_service.wire import CreateRun, settings_channel
-from tests.servers import eventually
+from tests.servers import eventually, stock_redis
 from tests.service.orders import reported, run_of
 from tests.service.reports import new_run_id
 from tests.service.streams import Stream, streaming
@@ -96,3 +99,21 @@ async def test_a_run_that_cannot_be_read_hides_no_other(monitor, redis_url, capl
         server.zrem(RUNS, broken)
     assert broken.encode() not in text
     assert broken in caplog.text
+
+
+async def test_who_begins_to_watch_many_runs_is_told_of_all_of_them(folder):
+    with stock_redis(folder) as url:
+        store = RedisStore(url)
+        monitor = Monitor(store, time.time)
+        names = {f"run-{number}" for number in range(1200)}
+        for name in names:
+            await monitor.create(CreateRun(id=name))
+        async with monitor.live.runs(lambda run_id: True) as watcher:
+            told: set[str] = set()
+            messages = watcher.messages()
+            while told != names:
+                text = (await anext(messages)).decode()
+                told |= set(re.findall(r'"run_id":"([^"]+)"', text))
+            await messages.aclose()
+        monitor.close()
+        await store.close()
