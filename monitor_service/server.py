@@ -90,8 +90,8 @@ def serve(config: ServiceConfig, on_ready: Callable[[Endpoint], None]) -> None:
 def keep_freed_memory() -> None:
     """Have glibc keep large buffers for the next request; elsewhere nothing happens.
 
-    By default it gives each one back to the kernel, and faults it in again page by page: a fifth of
-    the CPU time of a report with 16,384 rewards.
+    By default it gives each one back to the kernel, and faults it in again page by page, which a
+    report with 16,384 rewards pays for several times.
     """
     try:
         adjust = ctypes.CDLL("libc.so.6").mallopt
