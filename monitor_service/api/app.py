@@ -23,6 +23,7 @@ from monitor_service.api.routes import (
 from monitor_service.api.scrape import Scrape
 from monitor_service.config import DEFAULT_MAX_BODY_BYTES
 from monitor_service.monitor import Monitor
+from monitor_service.web import page
 
 
 def create_app(
@@ -56,6 +57,7 @@ def create_api(
     modules = (runs, steps, history, settings, defaults, control, health, stream, system, transfer)
     for module in (*modules, alerts):
         app.include_router(module.router)
+    app.router.routes.extend(page.routes())
     errors.install(app)
     openapi.install(app)
     return app

@@ -11,12 +11,13 @@ from types import MappingProxyType
 from starlette.types import Message, Scope, Send
 
 from monitor_service.errors import HostNotServed
+from monitor_service.web.page import SCRIPTS
 
 _PAGE = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _NOTHING = f"default-src 'none'; {_PAGE}".encode()
 _POLICIES: Mapping[str, bytes] = MappingProxyType(
     {
-        "/": f"default-src 'self'; {_PAGE}".encode(),
+        "/": f"default-src 'self'; script-src 'self' {SCRIPTS}; {_PAGE}".encode(),
         # Its script is written into the page, in which there is nothing that anybody sent us.
         "/docs": (
             "default-src 'none'; connect-src 'self'; img-src data: https://fastapi.tiangolo.com; "
