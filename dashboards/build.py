@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard
 
-from dashboards import acr
+from dashboards import links, overview, run
 
 JSON_DIR = Path(__file__).parent / "json"
 
 
 def render() -> dict[Path, str]:
     """Every file and its text; the same text for the same code, so that differences can be read."""
-    text = json.dumps(acr.build(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
-    return {JSON_DIR / f"{acr.UID}.json": f"{text}\n"}
+    built = {links.OVERVIEW: overview.build(), links.RUN: run.build()}
+    return {JSON_DIR / f"{uid}.json": _text(one) for uid, one in built.items()}
 
 
 def outdated() -> list[Path]:
@@ -30,6 +31,11 @@ def outdated() -> list[Path]:
         for path, text in render().items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
+
+
+def _text(built: dashboard.Dashboard) -> str:
+    text = json.dumps(built, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
+    return f"{text}\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,12 +1,16 @@
-"""The house style of our panels, so that a dashboard states nothing but its content."""
+"""The house style of our panels, so that a dashboard states nothing but its content.
+
+Every panel says in `empty` why it may show nothing.
+"""
 
 from collections.abc import Mapping, Sequence
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as dashboard_builders
-from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, timeseries
 from grafana_foundation_sdk.models import common, dashboard
-from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from dashboards import palette
 
 DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
@@ -14,13 +18,7 @@ DATASOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 # several scrapes; a training step may well be longer, and `lines` bridges the gaps it leaves.
 RATE_STEP = "15s"
 
-OUTCOME_COLORS = {
-    "mixed": "green",
-    "all_correct": "blue",
-    "all_wrong": "red",
-    "uniform_other": "orange",
-    "unscored": "#8e8e8e",
-}
+NOTHING = "Nothing was reported, or the monitor was not scraped, in the time shown."
 
 _FULL_LINE_WIDTH_PX = 2
 _STACK_OPACITY_PERCENT = 45
@@ -33,12 +31,6 @@ def query(expr: str, legend: str = "", *, ref_id: str = "A") -> prometheus.Dataq
     return target.interval(RATE_STEP) if "$__rate_interval" in expr else target
 
 
-def instant(expr: str, *, ref_id: str = "A") -> prometheus.Dataquery:
-    """One PromQL query evaluated now, as a table."""
-    target = prometheus.Dataquery().expr(expr).ref_id(ref_id).instant()
-    return target.format(PromQueryFormat.TABLE).datasource(DATASOURCE)
-
-
 def queries(expressions: Mapping[str, str]) -> list[prometheus.Dataquery]:
     """Legend -> expression, lettered A, B, C in the order given."""
     return [
@@ -47,7 +39,9 @@ def queries(expressions: Mapping[str, str]) -> list[prometheus.Dataquery]:
     ]
 
 
-def levels(*steps: tuple[float, str], base: str = "green") -> dashboard_builders.ThresholdsConfig:
+def levels(
+    *steps: tuple[float, str], base: str = palette.MAIN
+) -> dashboard_builders.ThresholdsConfig:
     """Colours by value: `base` below the first level, then each colour from its level upwards."""
     thresholds = [dashboard.Threshold(value=None, color=base)]
     thresholds += [dashboard.Threshold(value=value, color=color) for value, color in steps]
@@ -56,6 +50,15 @@ def levels(*steps: tuple[float, str], base: str = "green") -> dashboard_builders
         .mode(dashboard.ThresholdsMode.ABSOLUTE)
         .steps(thresholds)
     )
+
+
+def named(values: Mapping[str, tuple[str, str]]) -> list[dashboard.ValueMapping]:
+    """Words and colours in place of numbers: value -> (text, colour)."""
+    results = {
+        value: dashboard.ValueMappingResult(text=text, color=tint, index=index)
+        for index, (value, (text, tint)) in enumerate(values.items())
+    }
+    return [dashboard.ValueMap(options=results)]
 
 
 def properties(**values: object) -> list[dashboard.DynamicConfigValue]:
@@ -71,30 +74,38 @@ def color(name: str) -> dict[str, str]:
     return {"mode": "fixed", "fixedColor": name}
 
 
-def stat_panel(
+def on_the_right(unit: str, tint: str, **more: object) -> list[dashboard.DynamicConfigValue]:
+    """Overrides of a series that has another unit than the rest, and an axis of its own."""
+    return properties(unit=unit, custom__axisPlacement="right", color=color(tint), **more)
+
+
+def figures(
     title: str,
-    target: prometheus.Dataquery,
+    targets: Sequence[prometheus.Dataquery],
     *,
     description: str,
+    empty: str,
     unit: str,
-    thresholds: dashboard_builders.ThresholdsConfig,
+    span: int,
     decimals: int = 0,
+    thresholds: dashboard_builders.ThresholdsConfig | None = None,
 ) -> stat.Panel:
-    """One figure with its recent course behind it; six of them fill a row."""
+    """The newest figures, large; behind a query over time also its recent course."""
     return (
         stat.Panel()
         .title(title)
         .description(description)
         .datasource(DATASOURCE)
-        .with_target(target)
+        .targets(list(targets))
+        .no_value(empty)
         .unit(unit)
         .decimals(decimals)
-        .thresholds(thresholds)
+        .thresholds(thresholds or levels())
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.AREA)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
         .height(4)
-        .span(4)
+        .span(span)
     )
 
 
@@ -103,6 +114,7 @@ def lines(
     targets: Sequence[prometheus.Dataquery],
     *,
     description: str,
+    empty: str,
     unit: str,
     span: int,
     height: int = 7,
@@ -114,7 +126,11 @@ def lines(
         .description(description)
         .datasource(DATASOURCE)
         .targets(list(targets))
+        .no_value(empty)
         .unit(unit)
+        .color_scheme(
+            dashboard_builders.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
+        )
         .line_width(_FULL_LINE_WIDTH_PX)
         .fill_opacity(0)
         .show_points(common.VisibilityMode.NEVER)
@@ -139,33 +155,6 @@ def colored(panel: timeseries.Panel, colors: Mapping[str, str]) -> timeseries.Pa
     return panel
 
 
-def states(
-    title: str,
-    targets: Sequence[prometheus.Dataquery],
-    *,
-    description: str,
-    values: Mapping[str, tuple[str, str]],
-) -> statetimeline.Panel:
-    """One row for each series, coloured by its value: value -> (text, colour)."""
-    results = {
-        value: dashboard.ValueMappingResult(text=text, color=tint, index=index)
-        for index, (value, (text, tint)) in enumerate(values.items())
-    }
-    return (
-        statetimeline.Panel()
-        .title(title)
-        .description(description)
-        .datasource(DATASOURCE)
-        .targets(list(targets))
-        .unit("none")
-        .mappings([dashboard.ValueMap(options=results)])
-        .merge_values(True)
-        .legend(common_builders.VizLegendOptions().show_legend(False))
-        .span(12)
-        .height(7)
-    )
-
-
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
     """The same panel with its series stacked as areas."""
     return (
@@ -175,43 +164,27 @@ def stacked(panel: timeseries.Panel) -> timeseries.Panel:
     )
 
 
-def table_panel(
+def states(
     title: str,
-    columns: Mapping[str, str],
+    targets: Sequence[prometheus.Dataquery],
     *,
-    labels: str,
     description: str,
-    unit: str,
+    empty: str,
+    values: Mapping[str, tuple[str, str]],
     height: int = 7,
-) -> table.Panel:
-    """One row per label set, one column per expression; labels the queries share join the rows.
-
-    Args:
-        title: Shown above the table.
-        columns: Column heading -> expression. Every expression must keep the joining label.
-        labels: An expression whose labels become columns while its value is dropped.
-        description: What a row means and what to do with it.
-        unit: Unit of the columns that no override gives another.
-        height: In grid rows.
-    """
-    targets = [
-        instant(expr, ref_id=chr(ord("A") + index))
-        for index, expr in enumerate([*columns.values(), labels])
-    ]
-    values = [f"Value #{target.build().ref_id}" for target in targets]
-    organize = {
-        "excludeByName": {"Time": True, values[-1]: True},
-        "renameByName": dict(zip(values[:-1], columns, strict=True)),
-    }
+) -> statetimeline.Panel:
+    """One row for each series, coloured by its value: value -> (text, colour)."""
     return (
-        table.Panel()
+        statetimeline.Panel()
         .title(title)
         .description(description)
         .datasource(DATASOURCE)
         .targets(list(targets))
-        .with_transformation(dashboard.DataTransformerConfig(id_val="merge", options={}))
-        .with_transformation(dashboard.DataTransformerConfig(id_val="organize", options=organize))
-        .unit(unit)
-        .span(24)
+        .no_value(empty)
+        .unit("none")
+        .mappings(named(values))
+        .merge_values(True)
+        .legend(common_builders.VizLegendOptions().show_legend(False))
+        .span(12)
         .height(height)
     )

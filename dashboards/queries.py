@@ -20,6 +20,10 @@ class Query:
     """Title of the panel, or `variable NAME`, or `annotation NAME`."""
     ref_id: str
     expr: str
+    legend: str = ""
+    """How Grafana calls its series, with `{{label}}` for the value of a label."""
+    is_instant: bool = False
+    """Asked at the end of the time range only, and not at each point of a graph."""
 
 
 def queries(document: Mapping[str, Any], variables: Mapping[str, str]) -> list[Query]:
@@ -28,38 +32,39 @@ def queries(document: Mapping[str, Any], variables: Mapping[str, str]) -> list[Q
     Args:
         document: A dashboard as Grafana stores it.
         variables: Values by name without the dollar sign, Grafana's own (`__rate_interval`,
-            `__range`) included.
+            `__range`, `__interval`) included.
 
     Raises:
         KeyError: An expression uses a variable that was not given.
         ValueError: A variable's query is of a kind this function cannot run.
     """
-
-    def filled(expr: str) -> str:
-        return _VARIABLE.sub(lambda match: variables[match["name"]], expr)
-
     return [
-        Query(panel=panel, ref_id=ref_id, expr=filled(expr))
-        for panel, ref_id, expr in _expressions(document)
+        Query(
+            panel=place,
+            ref_id=target["refId"],
+            expr=_VARIABLE.sub(lambda match: variables[match["name"]], target["expr"]),
+            legend=target.get("legendFormat", ""),
+            is_instant=target.get("instant", False),
+        )
+        for place, target in _targets(document)
     ]
 
 
-def _expressions(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _targets(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for variable in document["templating"]["list"]:
         if variable["type"] == "query":
-            name = f"variable {variable['name']}"
-            yield name, "query", _values_as_promql(variable["query"])
+            expr = _values_as_promql(variable["query"])
+            yield (
+                f"variable {variable['name']}",
+                {"refId": "query", "expr": expr, "instant": True},
+            )
     for annotation in document["annotations"]["list"]:
-        if "expr" in annotation:
-            yield f"annotation {annotation['name']}", "expr", annotation["expr"]
-    yield from _panel_expressions(document["panels"])
-
-
-def _panel_expressions(panels: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    for panel in panels:
+        # Those that Grafana keeps itself are found by tags.
+        if "expr" in annotation["target"]:
+            yield f"annotation {annotation['name']}", annotation["target"]
+    for panel in document["panels"]:
         for target in panel.get("targets", []):
-            yield panel["title"], target["refId"], target["expr"]
-        yield from _panel_expressions(panel.get("panels", []))
+            yield panel["title"], target
 
 
 def _values_as_promql(query: str) -> str:

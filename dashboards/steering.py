@@ -1,35 +1,45 @@
-"""What is wrong with the run, what acts on it, and what became of every order."""
+"""What the controller does to a run, and what becomes of what it is told."""
 
-from grafana_foundation_sdk.builders import statetimeline, timeseries
+from grafana_foundation_sdk.builders import statetimeline, table, timeseries
 
-from dashboards import panels
-from dashboards.promql import gauge, or_none, rate, ratio
+from dashboards import links, palette, panels, tables
+from dashboards.promql import gauge, rate, ratio
 
-SIDE_COLORS = {
-    "correct": "blue",
-    "wrong": "red",
-    "correct, shadow": "light-blue",
-    "wrong, shadow": "light-red",
-}
-RAISED = {"0": ("", "green"), "1": ("raised", "red")}
-IN_FORCE = {"0": ("", "transparent"), "1": ("", "blue")}
+_SIDES = {"wrong": palette.WRONG, "correct": palette.CORRECT}
+_IN_FORCE = {"0": ("", "transparent"), "1": ("", palette.INFO)}
+_REFUSED = {"0": ("applied", palette.GOOD), "1": ("ignored", palette.WARNING)}
+
+
+def controller() -> list[timeseries.Panel | statetimeline.Panel | table.Panel]:
+    """Two rows: what acts, and on how much."""
+    return [_stages(), _injected(), _share(), _knobs()]
 
 
 def loop() -> list[timeseries.Panel]:
-    """One row: what collapses, what is injected, and whether the trainer hears us."""
-    split = panels.stacked(
-        panels.lines(
-            "Collapsed groups by side",
-            [panels.query(gauge("acr_collapsed_ratio", "outcome"), "{{outcome}}")],
-            description="The parts of the last step's ACR. all_wrong calls for exploration or "
-            "easier prompts and is the side worth intervening on; all_correct late in a run is "
-            "success, not a fault; uniform_other asks for a look at the reward.",
-            unit="percentunit",
-            span=8,
-        )
-        .min(0)
-        .max(1)
-    )
+    """One row: settings on their way to the trainer, and reports on their way back."""
+    return [_settings(), _reports()]
+
+
+def _stages() -> statetimeline.Panel:
+    return panels.states(
+        "Mode and stage of the controller",
+        panels.queries(
+            {
+                "mode: {{mode}}": f"{gauge('acr_acting_mode', 'mode')} == 1",
+                "stage: {{stage}}": f"{gauge('acr_controller_stage', 'stage')} == 1",
+                "killed": gauge("acr_killed"),
+                "overrides": f"{gauge('acr_overrides_active')} > bool 0",
+            }
+        ),
+        description="The mode that acts, overrides and kill included, and the stage of the guarded "
+        "controller: off (also under any other controller), armed, active, cooldown, or locked. "
+        "Locked, as mode or stage, ends only when a person re-arms the run.",
+        empty="The monitor did not show this run.",
+        values=_IN_FORCE,
+    ).links([links.to_page("Change it in the monitor", links.RUN_PAGE)])
+
+
+def _injected() -> timeseries.Panel:
     steps = rate("acr_steps_total")
     injected = panels.stacked(
         panels.lines(
@@ -40,79 +50,42 @@ def loop() -> list[timeseries.Panel]:
                     "{{side}}, shadow": ratio(
                         rate("acr_shadow_injected_groups_total", "side"), steps
                     ),
+                    "steps intervened": ratio(rate("acr_intervened_steps_total"), steps),
                 }
             ),
-            description="Groups given virtual samples per training step; shadow: that would have "
-            "been, and were not touched. wrong pushes the model off what it tried; correct presses "
-            "on with what it knows and costs entropy: when entropy falls along with it, set the "
-            "target to wrong only.",
+            description="Groups given virtual samples per step; shadow: that would have been, and "
+            "were not touched. wrong pushes the model off what it tried; correct presses on with "
+            "what it knows and costs entropy: when that falls along with it, set the target to "
+            "wrong. Steps intervened, on the right, at 0 % or 100 % for long: the threshold "
+            "decides nothing.",
+            empty="No step was reported in the time shown.",
             unit="suffix: groups",
-            span=8,
+            span=12,
         ).min(0)
     )
-    settings = (
-        panels.lines(
-            "Settings: published and applied",
-            panels.queries(
-                {
-                    "published": gauge("acr_settings_version"),
-                    "applied": gauge("acr_applied_settings_version"),
-                    "lag": gauge("acr_settings_lag_steps"),
-                }
-            ),
-            description="The version the monitor published and the one the trainer says it "
-            "applied. The two should rise together; applied standing still means the loop is "
-            "open. Lag, in steps, is on the right axis.",
-            unit="none",
-            span=8,
-        )
-        .min(0)
-        .override_by_name(
-            "lag",
+    for side, color in _SIDES.items():
+        injected.override_by_name(
+            f"{side}, shadow",
             panels.properties(
-                unit="suffix: steps",
-                custom__axisPlacement="right",
-                color=panels.color("orange"),
+                color=panels.color(color),
+                custom__lineStyle={"fill": "dash", "dash": [4, 4]},
+                custom__fillOpacity=10,
             ),
         )
-    )
-    return [
-        panels.colored(split, panels.OUTCOME_COLORS),
-        panels.colored(injected, SIDE_COLORS),
-        settings,
-    ]
-
-
-def steering() -> list[timeseries.Panel | statetimeline.Panel]:
-    """Two rows of the dashboard."""
-    alarms = panels.states(
-        "Alarms",
-        [
-            panels.query(
-                or_none(gauge("acr_alarm_active", "rule", "severity"), "rule"),
-                "{{rule}} {{severity}}",
-            )
-        ],
-        description="The health rules that are raised, by severity; none when nothing is. What "
-        "each means and what to do is in the run's diagnosis (GET /v1/runs/ID/diagnosis). "
-        "reports_stopped is raised by silence, all others by reports.",
-        values=RAISED,
-    )
-    stages = panels.states(
-        "Mode and stage of the controller",
-        panels.queries(
-            {
-                "mode: {{mode}}": f"{gauge('acr_acting_mode', 'mode')} == 1",
-                "stage: {{stage}}": f"{gauge('acr_controller_stage', 'stage')} == 1",
-                "killed": gauge("acr_killed"),
-                "overrides": gauge("acr_overrides_active"),
-            }
+    return panels.colored(injected, _SIDES).override_by_name(
+        "steps intervened",
+        panels.on_the_right(
+            "percentunit",
+            palette.INJECTED,
+            min=0,
+            max=1,
+            custom__fillOpacity=0,
+            custom__stacking={"mode": "none"},
         ),
-        description="The mode that acts, overrides and kill included, and the stage of the guarded "
-        "controller: off (also under any other controller), armed, active, cooldown, or locked. "
-        "Locked, as mode or stage, ends only when a person re-arms the run.",
-        values=IN_FORCE,
     )
+
+
+def _share() -> timeseries.Panel:
     share = (
         panels.lines(
             "Injected share",
@@ -125,25 +98,85 @@ def steering() -> list[timeseries.Panel | statetimeline.Panel]:
             description="Share of the groups that were injected, and of the sum of |A| that "
             "injection put in, both pooled over the last groups. max_group_fraction and "
             "max_mass_fraction cap these; a line that lies on its cap is one that binds.",
+            empty="The trainer did not report what it injects: it watches only, or never stepped.",
             unit="percentunit",
             span=12,
         )
         .min(0)
         .max(1)
     )
-    knobs = panels.lines(
-        "Knobs: requested and applied",
-        panels.queries(
-            {
-                "{{knob}} requested": or_none(gauge("acr_knob_requested", "knob"), "knob"),
-                "{{knob}} applied": or_none(gauge("acr_knob_applied", "knob"), "knob"),
-                "{{knob}} ignored": or_none(gauge("acr_knob_ignored", "knob"), "knob"),
-            }
-        ),
-        description="The trainer's own parameters that somebody asks for, and what is in force. "
-        "none when nobody asks for any. ignored is 1 while the trainer refuses; the run's "
-        "diagnosis has its reason.",
+    return panels.colored(share, {"groups": palette.MAIN, "sum of |A|": palette.INJECTED})
+
+
+def _knobs() -> table.Panel:
+    return tables.joined(
+        "Knobs",
+        "knob",
+        [
+            tables.Columns(expr=gauge("acr_knob_requested", "knob"), value="requested"),
+            tables.Columns(expr=gauge("acr_knob_applied", "knob"), value="applied"),
+            tables.Columns(expr=gauge("acr_knob_ignored", "knob"), value="trainer"),
+        ],
+        description="The trainer's own parameters that somebody asks for now, and what is in "
+        "force. Why the trainer ignores one is in the monitor; ask for what it can do, or set it "
+        "to null to leave the trainer alone.",
+        empty="Nobody asks for a knob now.",
         unit="none",
         span=12,
+        height=7,
+    ).override_by_name(
+        "trainer",
+        panels.properties(
+            mappings=panels.named(_REFUSED), custom__cellOptions={"type": "color-text"}
+        ),
     )
-    return [alarms, stages, share, knobs]
+
+
+def _settings() -> timeseries.Panel:
+    settings = (
+        panels.lines(
+            "Settings: published and applied",
+            panels.queries(
+                {
+                    "published": gauge("acr_settings_version"),
+                    "applied": gauge("acr_applied_settings_version"),
+                    "lag": gauge("acr_settings_lag_steps"),
+                }
+            ),
+            description="The version the monitor published and the one the trainer says it "
+            "applied. The two should rise together. Lag, on the right, is how many steps old the "
+            "applied ones were: 0 is lockstep, one or two is normal. When it grows, check the "
+            "network and Redis; at 50 the trainer goes on as plain GRPO.",
+            empty="The monitor did not show this run.",
+            unit="none",
+            span=12,
+        )
+        .min(0)
+        .override_by_name("lag", panels.on_the_right("suffix: steps", palette.WARNING, min=0))
+    )
+    return panels.colored(settings, {"published": palette.MAIN, "applied": palette.GOOD})
+
+
+def _reports() -> timeseries.Panel:
+    reports = (
+        panels.lines(
+            "Steps, and what never arrived",
+            panels.queries(
+                {
+                    "step": gauge("acr_step"),
+                    "missing steps": gauge("acr_step_gaps_total"),
+                    "invalid rewards": gauge("acr_invalid_rewards_total"),
+                }
+            ),
+            description="Newest step; a fall is a resume from a checkpoint. On the right, in "
+            "total: steps that never arrived, so look at the trainer's log and its spool; rewards "
+            "that were infinite or oversized, so look at the reward function.",
+            empty="The monitor did not show this run.",
+            unit="none",
+            span=12,
+        )
+        .min(0)
+        .override_by_name("missing steps", panels.on_the_right("none", palette.WARNING, min=0))
+        .override_by_name("invalid rewards", panels.on_the_right("none", palette.QUIET, min=0))
+    )
+    return panels.colored(reports, {"step": palette.MAIN})

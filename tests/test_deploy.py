@@ -1,13 +1,15 @@
-"""The configurations for `accelerate launch` are read by accelerate, and start what they say."""
+"""What `deploy/` and the compose file start is what they say, and what the docs say of it."""
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from accelerate.commands import launch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
@@ -24,6 +26,9 @@ KINDS = {
     "fsdp": (DistributedType.FSDP, 8),
 }
 
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+SERVICES = yaml.safe_load(COMPOSE)["services"]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 Launch = Callable[..., tuple[str, argparse.Namespace]]
 
@@ -130,3 +135,43 @@ def test_the_configuration_for_cpus_starts_two_ranks_of_one_run(tmp_path: Path) 
     # One generator per rank of one run; a run alone has rng_state.pth.
     saved = {file.name for file in (tmp_path / "checkpoint-1").glob("rng_state*")}
     assert saved == {"rng_state_0.pth", "rng_state_1.pth"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_pinned_watched_and_reached_from_this_machine_only(name: str) -> None:
+    service = SERVICES[name]
+    assert "build" in service or re.search(r":v?\d+\.\d+\.\d+", service["image"])
+    assert service["stop_grace_period"]
+    # The trainer ends by itself.
+    assert "healthcheck" in service or service["restart"] == "no"
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_operations_page_lists_a_service_with_its_image_and_port(name: str) -> None:
+    (row,) = re.findall(rf"^\| `{name}`.*$", OPERATIONS, re.MULTILINE)
+    service = SERVICES[name]
+    assert f"`{service.get('image') or service['build']['dockerfile']}`" in row
+    for port in service.get("ports", []):
+        variable, default = re.findall(r"\$\{(\w+):-(\d+)\}", port)[0]
+        assert f"| {default} | `{variable}` |" in row
+
+
+@pytest.mark.parametrize("variable", sorted(set(re.findall(r"\$\{(\w+)", COMPOSE))))
+def test_the_operations_page_explains_every_variable_of_the_compose_file(variable: str) -> None:
+    assert f"`{variable}`" in OPERATIONS
+
+
+def test_what_the_compose_file_mounts_is_there() -> None:
+    volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", [])]
+    mounted = {re.sub(r"\$\{\w+:-(.*?)\}", r"\1", volume).split(":")[0] for volume in volumes}
+    files = {place for place in mounted if place.startswith(".")}
+    assert "./deploy/prometheus" in files
+    assert all((ROOT / place).exists() for place in files)
+
+
+def test_grafana_opens_on_a_dashboard_that_is_there() -> None:
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    folder, name = os.path.split(home)
+    assert f"./dashboards/json:{folder}:ro" in SERVICES["grafana"]["volumes"]
+    assert (ROOT / "dashboards" / "json" / name).exists()
