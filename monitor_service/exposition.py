@@ -191,6 +191,11 @@ _FAMILIES = (
     ),
     _gauge("acr_settings_version", "Newest settings published.", lambda run: run.settings.version),
     _gauge(
+        "acr_settings_revision",
+        "Grows with every change of the settings by a person.",
+        lambda run: run.settings.revision,
+    ),
+    _gauge(
         "acr_last_report_timestamp_seconds",
         "Unix time of the newest report.",
         lambda run: run.last_report_at_s,
@@ -278,6 +283,11 @@ _FAMILIES = (
         "acr_killed",
         "1 after a kill, until somebody re-arms.",
         lambda run: int(run.settings.kill is not None),
+    ),
+    _gauge(
+        "acr_ended",
+        "1 after the trainer said that its training is over; 0 before.",
+        lambda run: int(run.ended is not None),
     ),
     _gauge(
         "acr_overrides_active",

@@ -1,6 +1,7 @@
 """What a run has been: records of its steps, their figures as columns, their rewards."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from monitor_service.engine.collapse import Matrix, Outcome, judge
@@ -8,9 +9,16 @@ from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
 from monitor_service.errors import InvalidInput, StepNotKept, StoreCorrupt
 from monitor_service.raw import unpacked
-from monitor_service.resources import Group, StepColumns, StepGroups, StepPage, StepRecord
+from monitor_service.resources import (
+    Group,
+    StepBins,
+    StepColumns,
+    StepGroups,
+    StepPage,
+    StepRecord,
+)
 from monitor_service.retention import Retention
-from monitor_service.series import COLUMNS, Table, least_points
+from monitor_service.series import COLUMNS, ROW_BYTES, WHOLE, Table, least_points, numbers
 from monitor_service.store.history import HistoryStore
 from monitor_service.store.redis import RedisStore, first_step
 from monitor_service.views import stored_run
@@ -107,9 +115,7 @@ class History:
         Raises:
             InvalidInput: an unknown name, or too few points for so many columns.
         """
-        fields = ["step", *(name for name in dict.fromkeys(names) if name != "step")]
-        if unknown := [name for name in fields if name not in COLUMNS]:
-            raise InvalidInput("fields", unknown[0], f"must be of {', '.join(COLUMNS)}")
+        fields = _fields(names)
         if points is not None and points < (least := least_points(len(fields) - 1)):
             allowed = f"must be at least {least}, so that extremes of every field have a place"
             raise InvalidInput("points", points, allowed)
@@ -118,24 +124,73 @@ class History:
 
         def answer() -> StepColumns:
             asked = table.between(first, state.step if last is None else last)
-            shown = asked.first(limit) if points is None else asked.thinned(fields[1:], points)
-            columns = {name: shown.values(name) for name in fields}
-            steps = shown.column("step")
-            following = asked.column("step")[len(shown) if points is None else len(asked) :]
-            return StepColumns(
+            if points is not None:
+                return _columns(run_id, fields, asked.thinned(fields[1:], points), len(asked))
+            shown = asked.first(limit)
+            following = asked.column("step")[limit : limit + 1]
+            next_from = int(following[0]) if len(following) else None
+            return _columns(run_id, fields, shown, len(asked), next_from)
+
+        return await asyncio.to_thread(answer)
+
+    async def newest(self, run_id: str, names: Sequence[str], count: int) -> StepColumns:
+        """Figures of the newest `count` steps; the rest of a long history is not read.
+
+        Raises:
+            InvalidInput: an unknown name.
+        """
+        fields = _fields(names)
+        state = (await stored_run(self._store, run_id)).state
+        num_rows = await self._kept.series_bytes(run_id) // ROW_BYTES
+        wanted = count
+        while True:
+            start = max(0, num_rows - wanted)
+            table = await self._table(run_id, state, start)
+            if len(table) >= count or start == 0:
+                break
+            # Rows of attempts that were replaced stand between: further back.
+            wanted *= 4
+        shown = table.last(count)
+        return await asyncio.to_thread(_columns, run_id, fields, shown, len(shown))
+
+    async def binned(
+        self, run_id: str, names: Sequence[str], first: int, last: int | None, bins: int
+    ) -> StepBins:
+        """The steps from `first` to `last` (default: the newest) in at most so many bins.
+
+        Raises:
+            InvalidInput: an unknown name.
+        """
+        fields = _fields(names)
+        state = (await stored_run(self._store, run_id)).state
+        table = await self._table(run_id, state)
+
+        def answer() -> StepBins:
+            asked = table.between(first, state.step if last is None else last)
+            size = max(1, math.ceil(len(asked) / bins))
+            steps = asked.binned("step", size)
+            low = {"step": numbers(steps.low, int)}
+            mean = {"step": numbers(steps.high, int)}
+            high = dict(mean)
+            for name in fields[1:]:
+                found, kind = asked.binned(name, size), int if name in WHOLE else float
+                low[name], high[name] = numbers(found.low, kind), numbers(found.high, kind)
+                mean[name] = numbers(found.mean)
+            return StepBins(
                 run_id=run_id,
                 fields=fields,
                 total=len(asked),
-                steps_from=int(steps[0]) if len(steps) else None,
-                steps_to=int(steps[-1]) if len(steps) else None,
-                next_from=int(following[0]) if len(following) else None,
-                columns=columns,
+                steps_per_bin=size,
+                **_ends(asked),
+                columns=mean,
+                low=low,
+                high=high,
             )
 
         return await asyncio.to_thread(answer)
 
-    async def _table(self, run_id: str, state: RunState) -> Table:
-        payload = await self._kept.series(run_id)
+    async def _table(self, run_id: str, state: RunState, first_row: int = 0) -> Table:
+        payload = await self._kept.series(run_id, first_row * ROW_BYTES)
         try:
             return await asyncio.to_thread(Table.read, payload, state)
         except ValueError as error:
@@ -145,6 +200,35 @@ class History:
 def _first_kept(state: RunState, num_kept: int) -> int:
     """The first of the newest steps that are kept; above the newest when there are none."""
     return max(first_step(state), state.step - num_kept + 1)
+
+
+def _fields(names: Sequence[str]) -> list[str]:
+    """The columns of an answer, each once; `step` comes first whether named or not."""
+    fields = ["step", *(name for name in dict.fromkeys(names) if name != "step")]
+    if unknown := [name for name in fields if name not in COLUMNS]:
+        raise InvalidInput("fields", unknown[0], f"must be of {', '.join(COLUMNS)}")
+    return fields
+
+
+def _columns(
+    run_id: str, fields: list[str], shown: Table, total: int, next_from: int | None = None
+) -> StepColumns:
+    return StepColumns(
+        run_id=run_id,
+        fields=fields,
+        total=total,
+        **_ends(shown),
+        next_from=next_from,
+        columns={name: shown.values(name) for name in fields},
+    )
+
+
+def _ends(table: Table) -> dict[str, int | None]:
+    steps = table.column("step")
+    return {
+        "steps_from": int(steps[0]) if len(steps) else None,
+        "steps_to": int(steps[-1]) if len(steps) else None,
+    }
 
 
 def _judged(rewards: Matrix, primary: Matrix | None, settings: Settings) -> list[Group]:

@@ -195,6 +195,7 @@ class Monitor:
         return Diagnosis(
             run_id=run_id,
             step=view.step,
+            headline=view.headline,
             verdicts=view.verdicts,
             failure=stored.state.health_failure,
             knobs=view.knobs,

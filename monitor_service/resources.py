@@ -5,6 +5,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from monitor_service.engine.events import Event
+from monitor_service.engine.fields import Field
 from monitor_service.engine.forecast import Forecast
 from monitor_service.engine.health.alarms import Verdict
 from monitor_service.engine.health.evidence import Severity
@@ -86,6 +87,12 @@ class Run(Struct, frozen=True, kw_only=True):
     """Set for a run that was deleted and not purged."""
     ended: str | None
     """How the newest attempt ended, when its trainer said so."""
+    headline: str
+    """One sentence: whether it learns, and if it does not, why."""
+    controller: str
+    """One sentence: what the controller does at the next step, and why."""
+    baselines: dict[str, float]
+    """What its figures are compared with, by the name of the column; those that are known."""
     counters: Counters
     settings: Settings
     """As configured; what acts at the next step is this under overrides and a kill."""
@@ -176,6 +183,27 @@ class StepColumns(Struct, frozen=True, kw_only=True):
     """None where a step has no such figure."""
 
 
+class StepBins(Struct, frozen=True, kw_only=True):
+    """Figures of a run's steps, in order, in bins of equal numbers of steps."""
+
+    run_id: str
+    fields: list[str]
+    """Names of the columns; `step` is always the first."""
+    total: int
+    """Steps in the range that was asked for, all of them in a bin."""
+    steps_per_bin: int
+    """The last bin may have fewer."""
+    steps_from: int | None
+    steps_to: int | None
+    """The first and the last step here; None where there is none."""
+    columns: dict[str, list[float | None]]
+    """The mean of each bin, and for `step` its last; None where no step of it has the figure."""
+    low: dict[str, list[float | None]]
+    """The least of each bin, and for `step` its first."""
+    high: dict[str, list[float | None]]
+    """The greatest of each bin, and for `step` its last."""
+
+
 class Group(Struct, frozen=True, kw_only=True):
     """One group of a step, judged."""
 
@@ -202,6 +230,12 @@ class StepGroups(Struct, frozen=True, kw_only=True):
     groups: list[Group]
 
 
+class FieldList(Struct, frozen=True, kw_only=True):
+    """Every setting that people may change."""
+
+    fields: tuple[Field, ...]
+
+
 class SettingsView(Struct, frozen=True, kw_only=True):
     """The settings in force and who changed them last."""
 
@@ -225,6 +259,8 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
 
     run_id: str
     step: int
+    headline: str
+    """One sentence: whether it learns, and if it does not, why."""
     verdicts: list[Verdict]
     """The most severe first; empty: nothing found."""
     failure: str
@@ -287,54 +323,6 @@ class OrderPage(Struct, frozen=True, kw_only=True):
     orders: list[OrderView]
     next: str | None
     """Ask again with this as `before`; None at the end."""
-
-
-class Alert(Struct, frozen=True, kw_only=True):
-    """What a sink is told; the body of a webhook's request."""
-
-    id: str
-    """The same in every repetition, and of no other alert."""
-    status: Literal["raised", "updated", "resolved", "killed", "rearmed", "locked", "ended", "test"]
-    run_id: str
-    rule: str | None
-    """The health rule; None when it is no alarm."""
-    severity: Severity
-    """Of the end of an alarm: what it was last told with."""
-    step: int
-    since_step: int | None
-    """First step of the evidence; None when there is none."""
-    at_s: float
-    """Unix time at which it happened, not at which it is told."""
-    message: str
-    advice: str
-    evidence: dict[str, float | str]
-    url: str | None
-    """Where the run's diagnosis is; None when the monitor does not know its own address."""
-
-
-class SinkView(Struct, frozen=True, kw_only=True):
-    """A sink of alerts, and how its deliveries go."""
-
-    name: str
-    place: str
-    """Host and port; the rest of the address may be a secret."""
-    delivered_at_s: float | None
-    """Unix time of the newest delivery."""
-    failed_at_s: float | None
-    error: str
-    """What went wrong then."""
-    pending: int
-    """Alerts that wait to be delivered, as far as they were read."""
-    outcomes: dict[str, int]
-    """Deliveries by how they ended, since the store was new."""
-
-
-class AlertsView(Struct, frozen=True, kw_only=True):
-    """Who is told of alarms."""
-
-    sinks: list[SinkView]
-    is_delivering: bool
-    """Whether a replica of the monitor is at work on it."""
 
 
 class Glance(Struct, frozen=True, kw_only=True):

@@ -102,8 +102,10 @@ class Table:
     rows: Matrix
 
     @classmethod
-    def read(cls, payload: bytes, state: RunState) -> "Table":
+    def read(cls, payload: bytes | bytearray, state: RunState) -> "Table":
         """The rows that count: those of steps up to `state.step`, by `RunState.attempt_of`.
+
+        `payload` is a series, or the end of one.
 
         Raises ValueError when the payload is not a whole number of rows.
         """
@@ -122,11 +124,7 @@ class Table:
 
     def values(self, name: str) -> list[float | None]:
         """The same as numbers, whole ones as int; None where a step has no such figure."""
-        column = self.column(name)
-        kind = int if name in WHOLE else float
-        if np.isfinite(column).all():
-            return [kind(value) for value in column.tolist()] if kind is int else column.tolist()
-        return [kind(value) if math.isfinite(value) else None for value in column.tolist()]
+        return numbers(self.column(name), int if name in WHOLE else float)
 
     def between(self, first: int, last: int) -> "Table":
         """Steps from `first` to `last`, both included."""
@@ -137,6 +135,10 @@ class Table:
     def first(self, count: int) -> "Table":
         """The first so many steps, or all."""
         return Table(self.rows[:count])
+
+    def last(self, count: int) -> "Table":
+        """The newest so many steps, or all."""
+        return Table(self.rows[-count:])
 
     def thinned(self, names: Iterable[str], points: int) -> "Table":
         """At most so many of the steps, chosen so that spikes survive.
@@ -154,6 +156,37 @@ class Table:
         chosen = [np.array([0, len(self) - 1])]
         chosen += [at[_extremes(column[at], parts)] for column, at in some]
         return Table(self.rows[np.unique(np.concatenate(chosen))])
+
+    def binned(self, name: str, size: int) -> "Bins":
+        """A column in bins of `size` steps each; the last one may have fewer."""
+        column = self.column(name)
+        padded = np.full(size * math.ceil(len(column) / size), np.nan)
+        padded[: len(column)] = column
+        parts = padded.reshape(-1, size)
+        is_known = np.isfinite(parts)
+        parts[~is_known] = np.nan
+        low, high = np.fmin.reduce(parts, axis=1), np.fmax.reduce(parts, axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = parts.sum(axis=1, where=is_known) / is_known.sum(axis=1)
+        # Rounding, and a sum that overflows, would take it out of its bounds.
+        return Bins(low=low, mean=np.clip(mean, low, high), high=high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bins:
+    """Least, mean and greatest of each bin, `[bins]`; NaN where no step of it has the figure."""
+
+    low: Matrix
+    mean: Matrix
+    high: Matrix
+
+
+def numbers(values: Matrix, kind: type[int] | type[float] = float) -> list[float | None]:
+    """Figures as Python's numbers; None where one is absent."""
+    if kind is float and np.isfinite(values).all():
+        found: list[float | None] = values.tolist()
+        return found
+    return [kind(value) if math.isfinite(value) else None for value in values.tolist()]
 
 
 def least_points(num_columns: int) -> int:

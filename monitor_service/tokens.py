@@ -67,10 +67,33 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the caller has to do with this run."""
         return self.runs == EVERY_RUN or fnmatchcase(run_id, self.runs)
 
+    @property
+    def me(self) -> "Me":
+        """What the caller may know of itself."""
+        return Me(
+            name=self.name or None,
+            scopes=[scope for scope in SCOPES if scope in self.scopes],
+            runs=self.runs,
+            # Where one is needed, nobody comes in without.
+            is_token_needed=self.token_id is not None,
+        )
+
     def require_run(self, run_id: str) -> None:
         """Raises Forbidden, whether or not there is such a run."""
         if not self.allows_run(run_id):
             raise Forbidden(f"the token {self.name!r} is for runs {self.runs!r} only")
+
+
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks, as the caller is told."""
+
+    name: str | None
+    """Of the token; None without one."""
+    scopes: list[Scope]
+    """What the token has; `control` implies `read`. Without tokens everybody has all."""
+    runs: str
+    """Pattern of the ids of the runs that the caller has to do with; `*`: of all."""
+    is_token_needed: bool
 
 
 def new_token(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from monitor_service.errors import InvalidInput
 
@@ -29,6 +29,15 @@ def without_password(url: str) -> str:
     'redis://host:6379/0'
     """
     return re.sub(r"://[^/].*@", "://", url)
+
+
+def run_page(url: str, run_id: str) -> str:
+    """Where people look at a run, on the monitor at `url`.
+
+    >>> run_page("http://host:8400/", "run 1")
+    'http://host:8400/#/runs/run%201'
+    """
+    return f"{url.rstrip('/')}/#/runs/{quote(run_id, safe='')}"
 
 
 def _is_complete(url: str, schemes: Sequence[str]) -> bool:

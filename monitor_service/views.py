@@ -1,11 +1,13 @@
 """A stored run, as people and trainers see it."""
 
+from monitor_service.engine.headline import headline
 from monitor_service.engine.health.alarms import Verdict, silence
 from monitor_service.engine.settings import KNOBS, Settings
+from monitor_service.engine.steering import controller
 from monitor_service.errors import RunDeleted, RunNotFound
-from monitor_service.resources import Requested, Run
+from monitor_service.resources import Requested, Run, StepRecord
 from monitor_service.store.redis import RedisStore, StoredRun
-from monitor_service.wire import check_run_id
+from monitor_service.wire import Injection, check_run_id
 
 
 async def stored_run(store: RedisStore, run_id: str) -> StoredRun:
@@ -35,6 +37,8 @@ def view(stored: StoredRun, now_s: float, attempt: int | None = None) -> Run:
     """The run; `attempt` names the one that a start was given, when it is not the newest."""
     state, about = stored.state, stored.about
     acting = state.settings.in_force(step=state.step + 1, now_s=now_s)
+    verdicts = _verdicts(stored, now_s)
+    newest = stored.last.collapse if stored.last else None
     return Run(
         id=stored.run_id,
         created_at_s=about.created_at_s,
@@ -45,6 +49,9 @@ def view(stored: StoredRun, now_s: float, attempt: int | None = None) -> Run:
         tags=about.tags,
         notes=about.notes,
         deleted=about.deleted,
+        headline=headline(state, verdicts, has_reported=stored.last is not None),
+        controller=controller(acting, newest, _injected(stored.last, acting)),
+        baselines=state.health.baselines,
         counters=state.counters,
         settings=state.settings,
         acting_mode=acting.acting_mode,
@@ -53,8 +60,19 @@ def view(stored: StoredRun, now_s: float, attempt: int | None = None) -> Run:
         changed=stored.changed,
         last=stored.last,
         ended=state.ended,
-        verdicts=_verdicts(stored, now_s),
+        verdicts=verdicts,
     )
+
+
+def _injected(last: StepRecord | None, acting: Settings) -> int | None:
+    """Groups the trainer injected at a step, or would have; None when it does not say."""
+    applied = last.applied if last else None
+    if applied is None:
+        return None
+    done: Injection = applied
+    if acting.mode == "shadow" and applied.shadow:
+        done = applied.shadow
+    return done.injected_wrong + done.injected_correct
 
 
 def _knobs(stored: StoredRun, acting: Settings) -> list[Requested]:

@@ -17,12 +17,12 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from monitor_service.alert import Alert
 from monitor_service.alerts.config import AlertConfig
 from monitor_service.alerts.lease import Lease
 from monitor_service.alerts.sink import Answer, Sink
 from monitor_service.alerts.telling import heard, without
 from monitor_service.errors import AcrError
-from monitor_service.resources import Alert
 from monitor_service.store.alerts import PAGE_EVENTS, AlertStore, Place, Standing
 
 OUTCOMES = ("delivered", "failed", "refused", "expired")

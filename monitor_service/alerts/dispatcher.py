@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
+from monitor_service.alert import AlertsView, SinkView
 from monitor_service.alerts import post
 from monitor_service.alerts.config import AlertConfig
 from monitor_service.alerts.courier import OUTCOMES, Courier, Pace
 from monitor_service.alerts.lease import Lease
 from monitor_service.alerts.sinks import sinks
 from monitor_service.errors import AcrError, StoreUnavailable
-from monitor_service.resources import AlertsView, SinkView
 from monitor_service.store.alerts import AlertStore, Standing
 from monitor_service.store.driver import ended
 
@@ -80,8 +80,12 @@ class Dispatcher:
         return AlertsView(sinks=views, is_delivering=await self._store.is_held())
 
     async def outcomes(self) -> dict[tuple[str, str], int]:
-        """How many deliveries ended how, since the store was new: (sink, outcome) -> count."""
-        return await self._store.outcomes()
+        """How many deliveries ended how, since the store was new: (sink, outcome) -> count.
+
+        0 as well: an increase from nothing to 1 is none for who watches a counter.
+        """
+        none = {(sink.name, outcome): 0 for sink in self.sinks for outcome in OUTCOMES}
+        return none | await self._store.outcomes()
 
     async def _run(self) -> None:
         while not self._is_ending.is_set():

@@ -2,9 +2,9 @@
 
 import logging
 
+from monitor_service.alert import Alert
 from monitor_service.alerts.sink import Answer
 from monitor_service.alerts.telling import RANK
-from monitor_service.resources import Alert
 
 log = logging.getLogger(__name__)
 

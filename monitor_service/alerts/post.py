@@ -10,8 +10,8 @@ from http import HTTPStatus
 import httpx
 
 from monitor_service.__about__ import __version__
+from monitor_service.alert import Alert
 from monitor_service.alerts.sink import Answer
-from monitor_service.resources import Alert
 
 REFUSALS = frozenset(
     {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from monitor_service.resources import Alert
+from monitor_service.alert import Alert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

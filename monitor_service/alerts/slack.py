@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from monitor_service.resources import Alert
+from monitor_service.alert import Alert
 
 MAX_TEXT_CHARS = 600
 """Of each sentence; Discord takes 2,000 characters in all."""

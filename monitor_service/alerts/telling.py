@@ -12,11 +12,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from monitor_service.alert import Alert
 from monitor_service.alerts.config import AlertConfig
 from monitor_service.engine.events import Event
 from monitor_service.engine.health.alarms import SILENCE_RULE
 from monitor_service.engine.health.evidence import Severity
-from monitor_service.resources import Alert
 from monitor_service.store.alerts import Entry, Place, Told
 from monitor_service.store.redis import TimedEvent
 
@@ -102,7 +102,7 @@ def _after(
         message=event.message,
         advice=facts.advice,
         evidence=facts.evidence,
-        url=config.public_url and f"{config.public_url}/v1/runs/{run_id}/diagnosis",
+        url=config.public_url and f"{config.public_url}/#/runs/{run_id}",
     )
     if event.kind in ("alarm_raised", "alarm_updated"):
         return _raised(place, alert, is_update=event.kind == "alarm_updated", config=config)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from monitor_service.alert import Alert
 from monitor_service.alerts.post import Encode
-from monitor_service.resources import Alert
 
 SIGNATURE = "acr-signature"
 

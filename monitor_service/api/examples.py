@@ -7,13 +7,16 @@ from typing import Any
 
 import msgspec
 
-from monitor_service import resources, wire
+from monitor_service import alert, resources, tokens, wire
 from monitor_service.engine.advance import advance
 from monitor_service.engine.changes import with_changes
 from monitor_service.engine.events import Event
+from monitor_service.engine.fields import FIELDS
 from monitor_service.engine.forecast import forecast
+from monitor_service.engine.headline import headline
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState
+from monitor_service.engine.steering import controller
 
 RUN_ID = "qwen-gsm8k"
 AT_S = 1_760_000_000.0
@@ -77,6 +80,9 @@ def _answers() -> list[Any]:
         config={"model": "Qwen2.5-0.5B"},
         tags={"team": "math"},
         ended=None,
+        headline=headline(state, [], has_reported=True),
+        controller=controller(state.settings, figures, None),
+        baselines={},
         counters=state.counters,
         settings=state.settings,
         acting_mode=state.settings.acting_mode,
@@ -121,6 +127,17 @@ def _answers() -> list[Any]:
             next_from=None,
             columns={"step": [1], "acr": [figures.acr]},
         ),
+        resources.StepBins(
+            run_id=RUN_ID,
+            fields=["step", "acr"],
+            total=1,
+            steps_per_bin=1,
+            steps_from=1,
+            steps_to=1,
+            columns={"step": [1], "acr": [figures.acr]},
+            low={"step": [1], "acr": [figures.acr]},
+            high={"step": [1], "acr": [figures.acr]},
+        ),
         resources.StepGroups(
             run_id=RUN_ID,
             step=1,
@@ -136,9 +153,9 @@ def _answers() -> list[Any]:
                 ),
             ],
         ),
-        resources.AlertsView(
+        alert.AlertsView(
             sinks=[
-                resources.SinkView(
+                alert.SinkView(
                     name="slack",
                     place="hooks.slack.com",
                     delivered_at_s=AT_S,
@@ -155,11 +172,15 @@ def _answers() -> list[Any]:
         resources.EventPage(
             events=[resources.EventView(id=order.id, at_s=AT_S, event=event)], next=None
         ),
-        resources.Diagnosis(run_id=RUN_ID, step=1, verdicts=[], failure="", knobs=[]),
+        resources.Diagnosis(
+            run_id=RUN_ID, step=1, headline=run.headline, verdicts=[], failure="", knobs=[]
+        ),
         resources.ForecastView(
             run_id=RUN_ID, forecast=forecast(state.health.first_hundred, []), result=None
         ),
         result,
         resources.Defaults(profile="guarded", settings={"alpha": 0.4}),
+        tokens.Caller(name="ana", token_id="0f1e2d3c", scopes=frozenset({"control"})).me,
+        resources.FieldList(fields=FIELDS),
         resources.Health(status="ok", version="1.0.0"),
     ]

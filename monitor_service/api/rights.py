@@ -17,12 +17,16 @@ _NEEDED: Mapping[tuple[str, str], tuple[Scope, ...]] = MappingProxyType(
 )
 """Scopes, one of which is enough, by method and by what follows the id of the run."""
 _CREATION = ("POST", "/v1/runs")
-_OF_SEVERAL_RUNS = frozenset({"/v1/runs", "/v1/stream", "/openapi.json", "/docs"})
+_OF_SEVERAL_RUNS = frozenset({"/v1/runs", "/v1/stream", "/v1/fields", "/openapi.json", "/docs"})
 """Paths also for a token of certain runs: the routes show and take only those."""
+_OF_THE_CALLER = "/v1/me"
+"""For every token."""
 
 
 def check_rights(caller: Caller, method: str, path: str) -> None:
     """Raises Forbidden when the request needs another scope, or is about other runs."""
+    if path == _OF_THE_CALLER:
+        return
     run_id, what = "", ""
     if path.startswith(_OF_A_RUN):
         run_id, _, what = path[len(_OF_A_RUN) :].partition("/")

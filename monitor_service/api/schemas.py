@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from monitor_service import requests, resources, wire
+from monitor_service import alert, requests, resources, tokens, wire
 from monitor_service.api.examples import examples
 from monitor_service.control import MAX_ACTOR_CHARS
+from monitor_service.engine.fields import FIELDS, Field
 from monitor_service.engine.orders import MAX_OVERRIDE_S, MAX_OVERRIDE_STEPS
-from monitor_service.engine.settings import OVERRIDABLE, TUNABLE, Settings
+from monitor_service.engine.settings import Settings
 from monitor_service.lifecycle import MAX_NOTES_CHARS
 
 REF = "#/components/schemas/{name}"
@@ -57,11 +58,15 @@ def of(kind: Any) -> dict[str, Any]:
 
 def components() -> dict[str, Any]:
     """Every schema by its name, with an example where there is one."""
-    named = {**vars(wire), **vars(requests), **vars(resources)}
+    modules = (alert, tokens, wire, requests, resources)
+    named = {name: kind for module in modules for name, kind in vars(module).items()}
     kinds = [named.get(name) for name in examples()]
     known = [kind for kind in (*kinds, resources.Problem) if kind is not None]
     _, found = msgspec.json.schema_components(known, ref_template=REF)
-    found |= _changes(found[Settings.__name__]["properties"])
+    for one in FIELDS:
+        in_force = {**_allowed(one), "default": one.default}
+        found[Settings.__name__]["properties"][one.name] = in_force
+    found |= _changes()
     for (name, field), schema in _FIELDS.items():
         found[name]["properties"][field] = schema
     for name, fields in _REQUIRED.items():
@@ -76,19 +81,27 @@ def components() -> dict[str, Any]:
     return found
 
 
-def _changes(settings: dict[str, Any]) -> dict[str, Any]:
+def _allowed(field: Field) -> dict[str, Any]:
+    """What a setting may be, without its default: what a change leaves out stays."""
+    types = [field.kind] if field.kind != "choice" else ["string"]
+    types += ["null"] if field.is_nullable else []
+    found: dict[str, Any] = {"type": types if field.is_nullable else types[0]}
+    if field.choices:
+        found["enum"] = list(field.choices)
+    if field.low is not None:
+        found["minimum" if field.is_low_allowed else "exclusiveMinimum"] = field.low
+        found["maximum"] = field.high
+    return {**found, "description": field.about}
+
+
+def _changes() -> dict[str, Any]:
     """What people may change, alone and with who wants it and why."""
-    # A change has no defaults: what it leaves out stays.
-    fields = {
-        name: {key: value for key, value in settings[name].items() if key != "default"}
-        for name in TUNABLE
-    }
+    fields = {field.name: _allowed(field) for field in FIELDS}
+    overridable = {field.name: fields[field.name] for field in FIELDS if field.is_overridable}
     change = {**fields, "reason": _REASON, "actor": _ACTOR_OR_NONE}
     return {
         TUNABLES: _closed("Settings that people may change.", fields),
-        OVERRIDABLES: _closed(
-            "Settings that may change for a while.", {name: fields[name] for name in OVERRIDABLE}
-        ),
+        OVERRIDABLES: _closed("Settings that may change for a while.", overridable),
         SETTINGS_CHANGE: {
             **_closed("Other values for settings, and who wants them and why.", change),
             "required": ["reason"],

@@ -10,6 +10,7 @@ from uuid import uuid4
 import msgspec
 import typer
 
+from monitor_service.alert import Alert
 from monitor_service.alerts import post
 from monitor_service.alerts.config import AlertConfig, from_environment
 from monitor_service.alerts.courier import Pace
@@ -17,7 +18,6 @@ from monitor_service.alerts.sink import Answer, Sink
 from monitor_service.alerts.sinks import sinks
 from monitor_service.cli.options import AsJson, actor
 from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, complain, out, parts
-from monitor_service.resources import Alert
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):

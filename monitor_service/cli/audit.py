@@ -8,9 +8,9 @@ import typer
 from rich.text import Text
 
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import clock, value
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import SEVERITY_STYLES, for_machines, out, parts, wrapped
+from monitor_service.formats import clock, value
 from monitor_service.resources import OrderView, Origin
 
 ABSENT = object()

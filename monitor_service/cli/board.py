@@ -8,12 +8,12 @@ from rich.text import Text
 from monitor_service.cli import steering
 from monitor_service.cli.bars import Layer, sparkline, stacked
 from monitor_service.cli.events import as_line
-from monitor_service.cli.formats import NOTHING, age, rate, time_of_day
 from monitor_service.cli.knobs import one_by_one
 from monitor_service.cli.overview import loop, overrides
 from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, beside, parts, wrapped
 from monitor_service.cli.watched import Line, Watched
 from monitor_service.engine.state import StepFigures
+from monitor_service.formats import NOTHING, age, rate, time_of_day
 from monitor_service.resources import Run, StepRecord
 
 FIGURES_WIDTH = 33
@@ -57,12 +57,14 @@ def board(seen: Watched, now_s: float, width: int, height: int) -> list[Text]:
     acting = run.settings.in_force(step=run.step + 1, now_s=now_s)
     left = FIGURES_WIDTH if width >= NOTES_FROM else FIGURES_WIDTH - 13
     shown = seen.steps[-max(1, width - left) :]
-    lines = [_title(run, seen.line, now_s, width), *_health(run, is_roomy=height >= ROOMY)]
+    lines = [_title(run, seen.line, now_s, width)]
+    lines += beside("in short", [parts((run.headline, "bold"))])
+    lines += _health(run, is_roomy=height >= ROOMY)
     if shown:
         lines += _chart(shown, left, CHART_HEIGHT if height >= LOW else LOW_CHART_HEIGHT)
         lines += _figures(shown, seen.start_entropy, left)
     lines += beside("knobs", one_by_one(run.knobs))
-    lines += beside("controller", steering.controller(run, acting))
+    lines += beside("controller", steering.controller(run))
     lines += beside("mode", steering.mode(run, acting))
     lines += beside("held", steering.held(acting))
     lines += beside("overrides", overrides(run, now_s))

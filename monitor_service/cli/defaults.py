@@ -6,10 +6,10 @@ import typer
 
 from monitor_service.cli import completion, values
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import assignments, clock
 from monitor_service.cli.options import DEFAULT_URL, AsJson, OptionalReason, Url, actor
 from monitor_service.cli.terminal import for_machines, labelled, parts, wrapped
 from monitor_service.client.api import MonitorApi
+from monitor_service.formats import assignments, clock
 from monitor_service.resources import Defaults
 
 

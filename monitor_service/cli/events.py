@@ -9,12 +9,12 @@ from rich.text import Text
 
 from monitor_service.cli import completion
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import clock
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import INTERRUPTED, for_machines, hint, out, parts
 from monitor_service.client.api import MonitorApi
 from monitor_service.client.stream import Lost, Reconnected, Told
 from monitor_service.engine.events import KINDS
+from monitor_service.formats import clock
 from monitor_service.resources import EventView, Run
 
 

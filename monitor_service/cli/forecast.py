@@ -6,9 +6,9 @@ import typer
 
 from monitor_service.cli import values
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import percent
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import for_machines, labelled, out, parts, wrapped
+from monitor_service.formats import percent
 from monitor_service.resources import Result
 
 

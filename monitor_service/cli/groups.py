@@ -6,9 +6,9 @@ import typer
 from rich.text import Text
 
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import NOTHING, plural
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import drawn, for_machines, out, parts
+from monitor_service.formats import NOTHING, plural
 from monitor_service.resources import Group, StepGroups
 
 SHADES = "░▒▓█"

@@ -8,9 +8,9 @@ import typer
 from monitor_service.cli.bars import condensed, sparkline
 from monitor_service.cli.client import monitor_at
 from monitor_service.cli.completion import figures
-from monitor_service.cli.formats import NOTHING, plural
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import MAX_WIDTH, columns, drawn, for_machines, out, parts
+from monitor_service.formats import NOTHING, plural
 from monitor_service.resources import StepColumns
 from monitor_service.series import COLUMNS
 

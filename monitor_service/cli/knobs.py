@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from monitor_service.cli.formats import NOTHING, value
 from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, columns, parts, wrapped
+from monitor_service.formats import NOTHING, value
 from monitor_service.resources import Requested
 
 TITLES = ("knob", "requested", "applied")

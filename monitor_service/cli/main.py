@@ -1,7 +1,8 @@
 """`acr`: what people type. Only this package prints.
 
-Other distributions add commands by entry point. A command of the group `acr.commands` is a
-function for typer; `acr demo` comes from the trainer that way, so the service never imports it.
+Other distributions add commands by entry point. One of `acr.commands` is a function for typer;
+`acr demo` comes from the trainer that way, so the service never imports it. One of `acr.groups`
+makes a group of commands, such as `acr grafana` of the dashboards.
 """
 
 import sys
@@ -23,6 +24,7 @@ from monitor_service.cli.history import history
 from monitor_service.cli.lifecycle import delete, note, restore, tag
 from monitor_service.cli.orders import kill, rearm, save, stop
 from monitor_service.cli.overview import show
+from monitor_service.cli.report import report
 from monitor_service.cli.runs import runs
 from monitor_service.cli.serving import serve
 from monitor_service.cli.settings import change, unset
@@ -43,6 +45,7 @@ COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "groups": groups,
         "forecast": forecast,
         "diagnose": diagnose,
+        "report": report,
     },
     "Steer": {
         "set": change,
@@ -91,6 +94,8 @@ def program() -> typer.Typer:
     app.add_typer(alerts(), name="alerts", rich_help_panel=ADMINISTRATION)
     for found in sorted(entry_points(group="acr.commands")):
         app.command(found.name, rich_help_panel=OTHERS)(found.load())
+    for found in sorted(entry_points(group="acr.groups")):
+        app.add_typer(found.load()(), name=found.name, rich_help_panel=OTHERS)
     return app
 
 

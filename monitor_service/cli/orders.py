@@ -3,7 +3,6 @@
 from typing import Literal
 
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import clock
 from monitor_service.cli.options import (
     DEFAULT_URL,
     AsJson,
@@ -15,6 +14,7 @@ from monitor_service.cli.options import (
 )
 from monitor_service.cli.steering import LOCKED
 from monitor_service.cli.terminal import for_machines, hint, out, parts
+from monitor_service.formats import clock
 
 WHEN = "the trainer does it at the end of its optimizer step"
 

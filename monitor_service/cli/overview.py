@@ -8,7 +8,6 @@ from rich.text import Text
 
 from monitor_service.cli import steering
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import age, assignments, clock, plural, rate, span, value
 from monitor_service.cli.knobs import table
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import (
@@ -24,6 +23,7 @@ from monitor_service.diagnose.sentences import advice_of
 from monitor_service.engine.health.alarms import Verdict
 from monitor_service.engine.profiles import from_profile
 from monitor_service.engine.settings import KNOBS, TUNABLE, Settings
+from monitor_service.formats import age, assignments, clock, plural, rate, span, value
 from monitor_service.resources import Change, Requested, Run, StepRecord
 from monitor_service.wire import Applied, Sampling
 
@@ -64,11 +64,12 @@ def _sections(
 ) -> Iterable[tuple[str, list[Text]]]:
     settings = run.settings
     acting = settings.in_force(step=run.step + 1, now_s=now_s)
+    yield "in short", wrapped(run.headline, style="bold")
     yield "health", _health(run)
     if run.last is not None:
         yield "ACR", _rates(run.last)
     yield "threshold", steering.threshold(acting)
-    yield "controller", steering.controller(run, acting)
+    yield "controller", steering.controller(run)
     yield "mode", steering.mode(run, acting)
     yield "held", steering.held(acting)
     if run.last is not None and run.last.applied is not None:

@@ -9,20 +9,27 @@ from rich.text import Text
 
 from monitor_service.cli import values
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import NOTHING, age, rate
 from monitor_service.cli.options import DEFAULT_URL, AsJson, Url
 from monitor_service.cli.steering import LOCKED
-from monitor_service.cli.terminal import FINE, SEVERITY_STYLES, columns, for_machines, out
+from monitor_service.cli.terminal import (
+    FINE,
+    SEVERITY_STYLES,
+    columns,
+    for_machines,
+    out,
+    printable,
+)
+from monitor_service.formats import NOTHING, age, rate
 from monitor_service.listing import STANDINGS
 from monitor_service.resources import Run
 from monitor_service.urls import without_password
 
 COLUMNS = (
     *("run", "step", "attempt", "ACR", "wrong", "correct", "threshold", "mode", "injected"),
-    *("verdict", "last report"),
+    *("verdict", "last report", "in short"),
 )
-LEFT_ALIGNED = ("run", "mode", "verdict")
-DISPENSABLE = ("attempt", "injected", "threshold", "correct", "wrong")
+LEFT_ALIGNED = ("run", "mode", "verdict", "in short")
+DISPENSABLE = ("in short", "attempt", "injected", "threshold", "correct", "wrong")
 """Left out, in this order, on a terminal that is too narrow; `acr show` has them all."""
 GAP = "  "
 
@@ -63,11 +70,13 @@ def runs(
     rows = _fitting([dict(zip(COLUMNS, _row(run, now_s), strict=True)) for run in listed])
     left = [index for index, name in enumerate(rows[0]) if name in LEFT_ALIGNED]
     title, *lines = columns([list(rows[0]), *(list(row.values()) for row in rows)], left=left)
-    out.print(Text(GAP.join(title), style="bold"))
+    out.print(Text(GAP.join(title).rstrip(), style="bold"))
     for cells, run in zip(lines, listed, strict=True):
         styles = {"verdict": _health_style(run), "mode": _mode_style(run)}
         shown = zip(cells, rows[0], strict=True)
-        out.print(Text(GAP).join(Text(cell, styles.get(name, "")) for cell, name in shown))
+        line = Text(GAP).join(Text(cell, styles.get(name, "")) for cell, name in shown)
+        line.rstrip()
+        out.print(line)
 
 
 def _fitting(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -106,4 +115,5 @@ def _row(run: Run, now_s: float) -> tuple[str, ...]:
         str(injected),
         f"{run.verdicts[0].severity}:{run.verdicts[0].rule}" if run.verdicts else nothing_found,
         NOTHING if run.last_report_at_s is None else age(now_s - run.last_report_at_s),
+        printable(run.headline),
     )

@@ -8,7 +8,6 @@ from rich.text import Text
 
 from monitor_service.cli import completion, terminal, values
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import assignments, clock, plural, span
 from monitor_service.cli.knobs import table
 from monitor_service.cli.options import (
     DEFAULT_URL,
@@ -21,6 +20,7 @@ from monitor_service.cli.options import (
 )
 from monitor_service.engine.orders import MAX_OVERRIDE_S, MAX_OVERRIDE_STEPS, Override
 from monitor_service.engine.settings import KNOBS, TUNABLE, Settings
+from monitor_service.formats import assignments, clock, plural, span
 from monitor_service.resources import SettingsView
 
 

@@ -2,12 +2,12 @@
 
 from rich.text import Text
 
-from monitor_service.cli.formats import clock, plural, rate
 from monitor_service.cli.terminal import parts, wrapped
+from monitor_service.engine import steering
 from monitor_service.engine.advance import KILL_FILE_ACTOR
 from monitor_service.engine.settings import Settings
-from monitor_service.engine.smoothing import MIN_GROUPS
-from monitor_service.resources import Run, StepRecord
+from monitor_service.formats import clock, plural
+from monitor_service.resources import Run
 from monitor_service.wire import Injection
 
 LOCKED = "bold red"
@@ -24,58 +24,13 @@ def threshold(acting: Settings) -> list[Text]:
     return [parts(tau, f" to begin, {acting.exit_threshold:g} to end")]
 
 
-def controller(run: Run, acting: Settings) -> list[Text]:
-    """Where the controller stands, and why."""
-    arming = acting.arming
-    if arming.stage == "locked":
-        return [
-            parts("guarded: ", ("LOCKED", LOCKED), f" since step {arming.since_step}"),
-            *wrapped(arming.reason, lead="  "),
-            *_how_to_rearm(run.id),
-        ]
-    if acting.controller == "guarded":
-        return _stage(acting)
-    if run.last is None:
-        return wrapped(f"{acting.controller}: injects when ACR is above the threshold")
-    return wrapped(f"{acting.controller}: {_trigger(run.last)}")
-
-
-def _stage(acting: Settings) -> list[Text]:
-    """The guarded controller's place, unless it is locked."""
-    arming = acting.arming
-    since = f" since step {arming.since_step}"
-    why = f": {arming.reason}" if arming.reason else ""
-    steps = f", {arming.steps} of at most {acting.max_active_steps} steps"
-    if arming.stage == "active":
-        return [
-            parts("guarded: ", ("active", "bold yellow"), f"{since}{steps}"),
-            *wrapped(f"it began when {arming.reason}", lead="  "),
-        ]
-    if arming.stage == "cooldown":
-        rest = f"{since}, {arming.steps} of {acting.cooldown_steps} steps{why}"
-        return wrapped(f"guarded: cooldown{rest}")
-    if arming.stage == "armed":
-        which = {"wrong": "all-wrong ", "correct": "all-correct ", "both": ""}[acting.target]
-        when = f"the pooled rate of {which}groups, less 1.64 standard errors, is above"
-        return wrapped(f"guarded: armed{since}{why}; active when {when} {acting.threshold:g}")
-    if acting.mode == "off":
-        return wrapped("guarded: off, as the mode is")
-    if acting.memory.is_ready:
-        return wrapped("guarded: off; it arms with the next report")
-    seen = f"{acting.memory.num_groups} of the {MIN_GROUPS} groups it needs were seen"
-    return wrapped(f"guarded: off; {seen}")
-
-
-def _trigger(last: StepRecord) -> str:
-    found = last.collapse
-    if found.acr_decision is None:
-        return f"nothing to decide by at step {last.step}"
-    source = {"batch": "of the batch", "window": "of the last groups", "ewma": "smoothed"}
-    side = "above" if found.triggered else "not above"
-    return (
-        f"ACR {rate(found.acr_decision)} ({source[found.acr_source]}) at step {last.step} was "
-        f"{side} {found.threshold:.3f}"
-    )
+def controller(run: Run) -> list[Text]:
+    """What the controller does, and why; nothing once a person killed the run: `mode` says so."""
+    if run.settings.kill:
+        return []
+    if run.acting_mode == "locked":
+        return [*wrapped(run.controller, style=LOCKED), *_how_to_rearm(run.id)]
+    return wrapped(run.controller)
 
 
 def mode(run: Run, acting: Settings) -> list[Text]:
@@ -118,13 +73,7 @@ def _done(newest: Injection | None, wrong: int, correct: int) -> str:
 
 def held(acting: Settings) -> list[Text]:
     """Alarms that forbid injection now; nothing when there are none that are heeded."""
-    if not acting.heed_alarms:
-        return []
-    if acting.holds.everything:
-        return wrapped(f"nothing is injected while {acting.holds.everything} stands")
-    if acting.holds.correct:
-        return wrapped(f"all-correct groups are not injected while {acting.holds.correct} stands")
-    return []
+    return wrapped(steering.held(acting))
 
 
 def _how_to_rearm(run_id: str, first: str = "") -> list[Text]:

@@ -15,11 +15,11 @@ import msgspec
 import typer
 from rich.text import Text
 
-from monitor_service.cli.formats import NOTHING, clock
 from monitor_service.cli.options import AsJson
 from monitor_service.cli.terminal import columns, complain, err, hint, out, printable
 from monitor_service.cli.values import span_s
 from monitor_service.errors import StoreUnavailable
+from monitor_service.formats import NOTHING, clock
 from monitor_service.server import Endpoint
 from monitor_service.store.driver import connect
 from monitor_service.store.tokens import TokenStore

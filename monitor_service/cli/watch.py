@@ -15,7 +15,6 @@ from rich.text import Text
 from monitor_service.cli import events
 from monitor_service.cli.board import board, injected
 from monitor_service.cli.client import monitor_at
-from monitor_service.cli.formats import NOTHING, age, figure, rate
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import INTERRUPTED, drawn, for_machines, hint, out, parts
 from monitor_service.cli.watched import KEPT_EVENTS, KEPT_STEPS, START_STEPS, Line, Watched
@@ -23,6 +22,7 @@ from monitor_service.client.api import MonitorApi
 from monitor_service.client.http import ClientError, NotUnderstood, Unreachable
 from monitor_service.client.stream import Lost, Message, Reconnected, Told
 from monitor_service.engine.settings import Settings
+from monitor_service.formats import NOTHING, age, figure, rate
 from monitor_service.resources import EventView, Run, StepRecord
 
 REDRAWN_PER_S = 4

@@ -15,9 +15,11 @@ from typing import Any, Literal, Self
 
 from msgspec import Struct
 
+from monitor_service.alert import AlertsView
 from monitor_service.client.http import Http, run_path
 from monitor_service.client.past import PAGE, Past
 from monitor_service.client.stream import OF_ALL_RUNS, Message, follow
+from monitor_service.engine.fields import Field
 from monitor_service.requests import (
     CommandRequest,
     DefaultsRequest,
@@ -29,9 +31,9 @@ from monitor_service.requests import (
 )
 from monitor_service.resources import (
     Ack,
-    AlertsView,
     Defaults,
     Diagnosis,
+    FieldList,
     ForecastView,
     Health,
     Result,
@@ -39,6 +41,7 @@ from monitor_service.resources import (
     RunList,
     SettingsView,
 )
+from monitor_service.tokens import Me
 from monitor_service.wire import CreateRun, StepReport
 
 TIMEOUT_S = 10.0
@@ -80,6 +83,14 @@ class MonitorApi(Past):
     def health(self) -> Health:
         """Whether the process answers; needs no token."""
         return self._http.get(Health, "/healthz")
+
+    def me(self) -> Me:
+        """What the token allows; without one, whether one is needed."""
+        return self._http.get(Me, "/v1/me")
+
+    def fields(self) -> tuple[Field, ...]:
+        """Every setting that people may change: what it takes, and what it does."""
+        return self._http.get(FieldList, "/v1/fields").fields
 
     def metrics(self) -> str:
         """Every run, as Prometheus reads it."""

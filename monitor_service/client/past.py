@@ -13,6 +13,7 @@ from monitor_service.resources import (
     EventView,
     OrderPage,
     OrderView,
+    StepBins,
     StepColumns,
     StepGroups,
     StepPage,
@@ -73,6 +74,27 @@ class Past:
             for name, column in found.columns.items():
                 column += page.columns[name]
         return replace(found, steps_to=page.steps_to or found.steps_to, next_from=None)
+
+    def newest(self, run_id: str, fields: Sequence[str], count: int) -> StepColumns:
+        """Figures of the newest so many steps, 1 to 10,000; cheap however long the run is."""
+        query = {"fields": ",".join(fields), "last": count}
+        return self._http.get(StepColumns, run_path(run_id, "steps"), query)
+
+    def binned(
+        self,
+        run_id: str,
+        fields: Sequence[str],
+        bins: int,
+        *,
+        first: int = 1,
+        last: int | None = None,
+    ) -> StepBins:
+        """The steps from `first` to `last` (default: the newest) in 1 to 2,000 bins at most.
+
+        Of each bin the mean, the least and the greatest of every column.
+        """
+        query = {"fields": ",".join(fields), "bins": bins, "from": first, "to": last}
+        return self._http.get(StepBins, run_path(run_id, "steps"), query)
 
     def csv(
         self,

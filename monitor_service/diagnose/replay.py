@@ -65,6 +65,7 @@ class Replay:
         totals: None for a log without groups.
         reward_range: the one groups were judged with.
         range_is_guess: whether it was taken from the data.
+        baselines: what figures are compared with at the end; those that are known.
     """
 
     series: Series
@@ -73,6 +74,7 @@ class Replay:
     totals: GroupTotals | None
     reward_range: RewardRange | None
     range_is_guess: bool
+    baselines: Mapping[str, float]
 
     @property
     def standing(self) -> list[Episode]:
@@ -101,6 +103,7 @@ def replay(log: Log, declared: RewardRange | None) -> Replay:
         totals=totals,
         reward_range=reward_range,
         range_is_guess=declared is None and bool(log.groups),
+        baselines=health.baselines,
     )
 
 

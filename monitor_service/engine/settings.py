@@ -8,7 +8,7 @@ What is configured is not always what acts: `Settings.in_force` adds the overrid
 expired, and takes everything away once the run is killed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
+from monitor_service.engine.allowed import Allowed, boolean, choice, integer, number
 from monitor_service.engine.arming import DISARMED, NO_HOLDS, Arming, Holds, Target
 from monitor_service.engine.collapse import REWARD_LIMIT, RewardRange
 from monitor_service.engine.orders import Command, Kill, Override
@@ -129,9 +130,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Pooled ACR as of `through_step`; not for people to change."""
 
     def __post_init__(self) -> None:
-        for name, (is_allowed, allowed) in _RULES.items():
-            if not is_allowed(getattr(self, name)):
-                raise InvalidInput(name, getattr(self, name), allowed)
+        for name, allowed in ALLOWED.items():
+            if not allowed.takes(value := getattr(self, name)):
+                raise InvalidInput(name, value, allowed.words)
         self._check_together()
         counts = (self.version, self.revision, self.through_step, self.rearms)
         if min(counts) < 0:
@@ -210,89 +211,59 @@ class Settings(Struct, frozen=True, kw_only=True):
         return replace(self, mode="off", overrides=(), **_NO_KNOBS)
 
 
-Rule = tuple[Callable[[Any], bool], str]
-
-
-def _number(low: float, high: float, *, open_low: bool = False) -> Rule:
-    def is_allowed(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        # NaN compares false, and an integer too large for a float still compares.
-        return (low < value if open_low else low <= value) and value <= high
-
-    return is_allowed, f"must be a number in {'(' if open_low else '['}{low:g}, {high:g}]"
-
-
-def _integer(low: int, high: int) -> Rule:
-    def is_allowed(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-    return is_allowed, f"must be an integer in [{low}, {high}]"
-
-
-def _choice(*names: str) -> Rule:
-    return (lambda value: isinstance(value, str) and value in names), f"one of {', '.join(names)}"
-
-
-def _or_none(rule: Rule) -> Rule:
-    is_allowed, text = rule
-    return (lambda value: value is None or is_allowed(value)), f"{text}, or null"
-
-
-_BOOLEAN: Rule = ((lambda value: isinstance(value, bool)), "must be true or false")
-
-KNOBS: Mapping[str, Rule] = MappingProxyType(
+KNOBS: Mapping[str, Allowed] = MappingProxyType(
     {
-        "epsilon_low": _or_none(_number(0, 1, open_low=True)),
-        "epsilon_high": _or_none(_number(0, 10, open_low=True)),
-        "beta": _or_none(_number(0, 10)),
-        "entropy_coef": _or_none(_number(0, 1)),
-        "temperature": _or_none(_number(0, 5, open_low=True)),
-        "learning_rate_scale": _or_none(_number(0, 10)),
-        "loss_mask": _or_none(_BOOLEAN),
-        "dynamic_sampling": _or_none(_BOOLEAN),
+        "epsilon_low": number(0, 1, is_low_allowed=False, is_nullable=True),
+        "epsilon_high": number(0, 10, is_low_allowed=False, is_nullable=True),
+        "beta": number(0, 10, is_nullable=True),
+        "entropy_coef": number(0, 1, is_nullable=True),
+        "temperature": number(0, 5, is_low_allowed=False, is_nullable=True),
+        "learning_rate_scale": number(0, 10, is_nullable=True),
+        "loss_mask": boolean(is_nullable=True),
+        "dynamic_sampling": boolean(is_nullable=True),
     }
 )
 """The trainer's own parameters that can be driven while it runs."""
 
 _NO_KNOBS: dict[str, Any] = dict.fromkeys(KNOBS)
 
-_RULES: Mapping[str, Rule] = MappingProxyType(
+ALLOWED: Mapping[str, Allowed] = MappingProxyType(
     {
-        "profile": _choice(*get_args(ProfileName)),
-        "mode": _choice(*get_args(Mode)),
-        "controller": _choice(*get_args(ControllerName)),
-        "threshold": _number(0, 1),
-        "exit_threshold": _number(0, 1),
-        "threshold_low": _number(0, 1),
-        "threshold_high": _number(0, 1),
-        "eta": _number(0, 1, open_low=True),
-        "max_active_steps": _integer(1, 100_000),
-        "cooldown_steps": _integer(0, 100_000),
-        "benefit_check": _BOOLEAN,
-        "heed_alarms": _BOOLEAN,
-        "acr_source": _choice(*get_args(AcrSource)),
-        "min_groups_per_unit": _integer(1, MIN_GROUPS),
-        "target": _choice(*get_args(Target)),
-        "strategy": _choice(*STRATEGIES),
-        "alpha": _number(0, 1, open_low=True),
-        "r_anchor": _number(0, 1, open_low=True),
-        "scale_wrong": _number(0, 1),
-        "scale_correct": _number(0, 1),
-        "max_advantage": _or_none(_number(0, 1, open_low=True)),
-        "max_group_fraction": _number(0, 1, open_low=True),
-        "max_mass_fraction": _number(0, 1, open_low=True),
-        "prompt_budget": _or_none(_integer(1, 1_000_000)),
-        "skip_degenerate": _BOOLEAN,
-        "skip_truncated": _BOOLEAN,
-        "reward_low": _or_none(_number(-REWARD_LIMIT, REWARD_LIMIT)),
-        "reward_high": _or_none(_number(-REWARD_LIMIT, REWARD_LIMIT)),
-        "seed": _integer(0, 2**63 - 1),
+        "profile": choice(*get_args(ProfileName)),
+        "mode": choice(*get_args(Mode)),
+        "controller": choice(*get_args(ControllerName)),
+        "threshold": number(0, 1),
+        "exit_threshold": number(0, 1),
+        "threshold_low": number(0, 1),
+        "threshold_high": number(0, 1),
+        "eta": number(0, 1, is_low_allowed=False),
+        "max_active_steps": integer(1, 100_000),
+        "cooldown_steps": integer(0, 100_000),
+        "benefit_check": boolean(),
+        "heed_alarms": boolean(),
+        "acr_source": choice(*get_args(AcrSource)),
+        "min_groups_per_unit": integer(1, MIN_GROUPS),
+        "target": choice(*get_args(Target)),
+        "strategy": choice(*STRATEGIES),
+        "alpha": number(0, 1, is_low_allowed=False),
+        "r_anchor": number(0, 1, is_low_allowed=False),
+        "scale_wrong": number(0, 1),
+        "scale_correct": number(0, 1),
+        "max_advantage": number(0, 1, is_low_allowed=False, is_nullable=True),
+        "max_group_fraction": number(0, 1, is_low_allowed=False),
+        "max_mass_fraction": number(0, 1, is_low_allowed=False),
+        "prompt_budget": integer(1, 1_000_000, is_nullable=True),
+        "skip_degenerate": boolean(),
+        "skip_truncated": boolean(),
+        "reward_low": number(-REWARD_LIMIT, REWARD_LIMIT, is_nullable=True),
+        "reward_high": number(-REWARD_LIMIT, REWARD_LIMIT, is_nullable=True),
+        "seed": integer(0, 2**63 - 1),
         **KNOBS,
     }
 )
+"""What the fields that people may change take. `Settings` checks some together, too."""
 
-TUNABLE = tuple(_RULES)
+TUNABLE = tuple(ALLOWED)
 """Names of the fields that people may change, in the order they are listed."""
 
 OVERRIDABLE = tuple(name for name in TUNABLE if name != "profile")

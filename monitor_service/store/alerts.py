@@ -11,9 +11,9 @@ from importlib.resources import files
 import msgspec
 from redis.asyncio import Redis
 
+from monitor_service.alert import Alert
 from monitor_service.engine.health.evidence import Severity
 from monitor_service.errors import StoreCorrupt
-from monitor_service.resources import Alert
 from monitor_service.store.driver import answer, decoded, translated
 from monitor_service.store.keys import (
     ALARMS,

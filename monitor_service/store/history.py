@@ -15,18 +15,23 @@ class HistoryStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def series(self, run_id: str) -> bytes:
-        """All rows, those of replaced attempts included, in the order they were recorded."""
+    async def series(self, run_id: str, start: int = 0) -> bytearray:
+        """Rows from the byte `start` on, those of replaced attempts included, as recorded."""
         key = RunKeys(run_id).series
         found = bytearray()
         async with translated():
             while piece := await answer(
-                self._redis.getrange(key, len(found), len(found) + _PIECE_BYTES - 1)
+                self._redis.getrange(key, start + len(found), start + len(found) + _PIECE_BYTES - 1)
             ):
                 found += piece
                 if len(piece) < _PIECE_BYTES:
                     break
-        return bytes(found)
+        return found
+
+    async def series_bytes(self, run_id: str) -> int:
+        """How long the series is."""
+        async with translated():
+            return int(await answer(self._redis.strlen(RunKeys(run_id).series)))
 
     async def rewards(self, run_id: str, attempt: int, step: int) -> bytes | None:
         """The raw rewards of a step, packed; None when they are not kept."""

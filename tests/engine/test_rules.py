@@ -9,22 +9,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from monitor_service.engine.forecast import NOTHING_YET
+from monitor_service.engine.health.averages import LIMIT, kept, measured, median
 from monitor_service.engine.health.figures import Seen
+from monitor_service.engine.health.reward import RewardTrend
 from monitor_service.engine.health.rules import RULE, RULES
 from monitor_service.engine.health.trends import (
     CONSTANT_STEPS,
-    LIMIT,
     MAX_COMPONENTS,
     NOTHING_SEEN,
     RECENT,
-    RewardTrend,
     Track,
     Trends,
     excess_volatility,
     is_beyond_chance,
-    kept,
-    measured,
-    median,
 )
 from monitor_service.engine.health.vitals import Vitals
 from monitor_service.engine.health.words import WORDS

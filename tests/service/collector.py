@@ -124,6 +124,11 @@ class _Collector:
             "acr_settings_version", "Newest settings published.", lambda run: run.settings.version
         )
         yield self._gauge(
+            "acr_settings_revision",
+            "Grows with every change of the settings by a person.",
+            lambda run: run.settings.revision,
+        )
+        yield self._gauge(
             "acr_last_report_timestamp_seconds",
             "Unix time of the newest report.",
             lambda run: run.last_report_at_s,
@@ -188,6 +193,11 @@ class _Collector:
             "acr_killed",
             "1 after a kill, until somebody re-arms.",
             lambda run: bool(run.settings.kill),
+        )
+        yield self._gauge(
+            "acr_ended",
+            "1 after the trainer said that its training is over; 0 before.",
+            lambda run: run.ended is not None,
         )
         yield self._gauge(
             "acr_overrides_active",

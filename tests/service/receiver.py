@@ -13,11 +13,11 @@ import msgspec
 import pytest
 import redis
 
+from monitor_service.alert import Alert
 from monitor_service.alerts.config import AlertConfig
 from monitor_service.alerts.courier import Pace
 from monitor_service.alerts.dispatcher import Dispatcher
 from monitor_service.engine.events import Event
-from monitor_service.resources import Alert
 from monitor_service.store.alerts import AlertStore
 from monitor_service.store.driver import connect
 from monitor_service.store.keys import ALARMS, ALERTS_OUTCOMES, RUNS, RunKeys

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from monitor_service.alert import Alert
 from monitor_service.alerts import post
 from monitor_service.alerts.post import PostSink
 from monitor_service.alerts.slack import slack, text
 from monitor_service.alerts.webhook import signature, webhook
-from monitor_service.resources import Alert
 from tests.service.receiver import Receiver, close, echo, endless, hang, receiving, reply
 
 TIMEOUT_S = 0.5
@@ -100,11 +100,11 @@ def test_a_signature_is_the_hmac_of_the_time_and_the_body():
 
 
 async def test_slack_gets_text_for_people(receiver, client):
-    alert = replace(ALERT, url="https://acr.example/v1/runs/my-run/diagnosis")
+    alert = replace(ALERT, url="https://acr.example/#/runs/my-run")
     await sink(receiver.url, client).send(alert)
     assert msgspec.json.decode(receiver.received[0].body) == {
         "text": "\N{LARGE ORANGE CIRCLE} *stall* raised (warning), run "
-        "<https://acr.example/v1/runs/my-run/diagnosis|my-run>, step 7\n"
+        "<https://acr.example/#/runs/my-run|my-run>, step 7\n"
         "nothing moves\n"
         "What to do: look at the data"
     }

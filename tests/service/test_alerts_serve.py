@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import redis
 
-from monitor_service.resources import AlertsView
+from monitor_service.alert import AlertsView
 from monitor_service.store.keys import alerts_told
 from tests.servers import AcrServe, acr_serve, eventually
 from tests.service.receiver import Receiver, endless, hang, receiving, reply
@@ -62,8 +62,9 @@ def test_an_alarm_that_a_report_raises_is_told(monitor, receiver):
     (alert,) = receiver.alerts
     assert (alert.status, alert.run_id, alert.rule) == ("raised", "r", "not_finite")
     assert (alert.severity, alert.step) == ("critical", 2)
-    assert alert.url == "https://acr.example/v1/runs/r/diagnosis"
-    assert monitor.get("/v1/runs/r/diagnosis").status_code == 200
+    # What is behind the # is the page's own business; the rest is the monitor's address.
+    assert alert.url == "https://acr.example/#/runs/r"
+    assert monitor.get("/").headers["content-type"].startswith("text/html")
     eventually(lambda: view(monitor).sinks[1].outcomes["delivered"] == 1, "known")
     assert view(monitor).is_delivering
     log, webhook = view(monitor).sinks

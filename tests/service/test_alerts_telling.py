@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from monitor_service.alert import Alert
 from monitor_service.alerts.config import AlertConfig
 from monitor_service.alerts.telling import heard, without
 from monitor_service.engine.events import Event
-from monitor_service.resources import Alert
 from monitor_service.store.alerts import Entry, Place
 from monitor_service.store.redis import TimedEvent
 
@@ -175,4 +175,4 @@ def test_told_piece_by_piece_it_is_the_same_as_told_at_once():
 @pytest.mark.parametrize("public_url", [None, "https://acr.example"])
 def test_an_alert_has_a_link_when_the_monitor_knows_its_address(public_url):
     (alert,) = told(at(1, "alarm_raised"), public_url=public_url)
-    assert alert.url == (public_url and "https://acr.example/v1/runs/run/diagnosis")
+    assert alert.url == (public_url and "https://acr.example/#/runs/run")

@@ -9,9 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from monitor_service import resources, wire
+from monitor_service import alert, resources, tokens, wire
 from monitor_service.__about__ import __version__
 from monitor_service.engine.collapse import matrix
+from monitor_service.engine.fields import FIELDS
+from monitor_service.engine.settings import TUNABLE
 from monitor_service.resources import Ack, Run, StepPage
 from monitor_service.wire import MSGPACK, StepReport, decode_settings, pack
 from tests.servers import eventually
@@ -189,6 +191,49 @@ def test_probes_answer(client):
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "version": __version__})
 
 
+def test_where_no_token_is_needed_everybody_may_do_everything(client):
+    assert client.get("/v1/me").json() == {
+        "name": None,
+        "scopes": ["read", "report", "control"],
+        "runs": "*",
+        "is_token_needed": False,
+    }
+
+
+def test_every_setting_is_listed_for_forms(client):
+    listed = {field["name"]: field for field in client.get("/v1/fields").json()["fields"]}
+    assert listed.keys() == set(TUNABLE)
+    about = listed["max_advantage"].pop("about")
+    assert "higher allows a harder push" in about
+    assert listed["max_advantage"] == {
+        "name": "max_advantage",
+        "group": "limits",
+        "kind": "number",
+        "low": 0,
+        "high": 1,
+        "is_low_allowed": False,
+        "choices": [],
+        "is_nullable": True,
+        "default": None,
+        "is_knob": False,
+        "is_overridable": True,
+    }
+
+
+def test_a_change_in_the_openapi_document_has_the_ranges_of_the_settings(client):
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    change = schemas["SettingsChange"]["properties"]
+    assert change["alpha"] == {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+        "description": next(field.about for field in FIELDS if field.name == "alpha"),
+    }
+    assert change["prompt_budget"]["type"] == ["integer", "null"]
+    assert change["mode"]["enum"] == ["off", "shadow", "active"]
+    assert schemas["Settings"]["properties"]["alpha"]["default"] == 0.5
+
+
 def shows(client: httpx.Client, line: str) -> bool:
     return line in client.get("/metrics").text
 
@@ -235,9 +280,9 @@ def test_the_openapi_document_names_every_answer_and_every_reference_in_it_resol
 
 def test_every_example_in_the_openapi_document_is_of_its_type(client):
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
-    types = {**vars(wire), **vars(resources)}
+    types = {**vars(wire), **vars(resources), **vars(alert), **vars(tokens)}
     found = {name: schema["examples"] for name, schema in schemas.items() if "examples" in schema}
-    assert {"Run", "StepReport", "Order", "SettingsChange"} <= found.keys()
+    assert {"Run", "StepReport", "Order", "SettingsChange", "AlertsView", "Me"} <= found.keys()
     for name, (example,) in found.items():
         if name in types:
             assert msgspec.convert(example, types[name])

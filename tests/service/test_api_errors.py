@@ -248,7 +248,7 @@ def test_an_unknown_run_is_404_and_says_to_create_it(client, method, path):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
         ("GET", "/v2/runs", 404),
         ("GET", "/v1/runs/math%2F7b", 404),
         ("DELETE", "/v1/runs", 405),

@@ -14,11 +14,12 @@ from typing import ClassVar
 import httpx
 import pytest
 
+from monitor_service import formats
 from monitor_service.__about__ import __version__
-from monitor_service.cli import bars, formats, values
-from monitor_service.cli.formats import age
+from monitor_service.cli import bars, values
 from monitor_service.cli.main import COMMANDS
 from monitor_service.cli.runs import COLUMNS
+from monitor_service.formats import age
 from tests.servers import api_server, stock_redis
 from tests.service.acr import Ended, applied, in_a_terminal, plain
 from tests.service.reports import CORRECT, MIXED, WRONG, body, new_run_id
@@ -64,7 +65,7 @@ def test_the_module_is_the_command():
 
 
 def test_every_command_about_a_run_is_tried_here():
-    elsewhere = {"runs", "defaults", "diagnose", "import", "serve"}
+    elsewhere = {"runs", "defaults", "diagnose", "import", "report", "serve"}
     ours = {name for commands in COMMANDS.values() for name in commands}
     assert {arguments[0] for arguments in ON_A_RUN} == ours - elsewhere
 
@@ -78,7 +79,7 @@ def test_a_shell_can_complete_the_commands(acr, monkeypatch):
     monkeypatch.setenv("COMP_WORDS", "acr re")
     monkeypatch.setenv("COMP_CWORD", "1")
     ended = acr()
-    assert (ended.status, set(ended.out.split())) == (0, {"rearm", "restore", "result"})
+    assert (ended.status, set(ended.out.split())) == (0, {"rearm", "report", "restore", "result"})
 
 
 def line_of(ended: Ended, run_id: str) -> list[str]:
@@ -95,21 +96,22 @@ def test_runs_shows_a_line_for_each_run(acr, client, run_id):
     title, *_ = ended.out.splitlines()
     assert re.split(r"  +", title) == list(COLUMNS)
     # ACR 3/4: wrong 1/4, correct 2/4; 1 + 2 groups injected.
-    *figures, reported = line_of(ended, run_id)
+    *figures, reported = line_of(ended, run_id)[:11]
     assert figures == [run_id, "1", "1", "0.75", "0.25", "0.50", "0.500", "active", "3", "ok"]
     assert re.fullmatch(r"\d+s", reported)
+    assert f"{reported}  Too early to tell: 1 step.\n" in ended.out
 
 
 def test_a_run_without_a_step_shows_dashes_and_not_zeros(acr, run_id):
     dashes = [run_id, "0", "1", "-", "-", "-", "0.500", "active", "0", "-", "-"]
-    assert line_of(acr("runs"), run_id) == dashes
+    assert line_of(acr("runs"), run_id)[:11] == dashes
 
 
 def test_runs_shows_the_worst_verdict(acr, client, run_id):
     reports = [body(step, scalars={"kl": 1000.0}) for step in range(1, 41)]
     client.post(f"/v1/runs/{run_id}/steps", json=reports)
     worst, *_ = client.get(f"/v1/runs/{run_id}").json()["verdicts"]
-    assert line_of(acr("runs"), run_id)[-2] == f"{worst['severity']}:{worst['rule']}"
+    assert line_of(acr("runs"), run_id)[9] == f"{worst['severity']}:{worst['rule']}"
 
 
 def test_runs_shows_what_is_in_force_not_what_is_configured(acr, client, run_id):
@@ -127,16 +129,18 @@ def test_runs_never_cuts_an_id(acr, client):
 
 
 def test_runs_leaves_columns_out_on_a_terminal_that_is_too_narrow(folder):
-    # In full the line takes 26 + 4 + 7 + 3 + 5 + 7 + 9 + 6 + 8 + 7 + 11 and 10 gaps of 2: 113.
+    # In full the line takes 26 + 4 + 7 + 3 + 5 + 7 + 9 + 6 + 8 + 7 + 11 and 10 gaps of 2: 113;
+    # with "Waiting for the first report." and another gap, 29 + 2 more: 144.
     with stock_redis(folder) as redis_url, api_server(redis_url) as alone:
         created = httpx.post(f"{alone}/v1/runs", json={"id": "x" * 26}, trust_env=False)
         assert created.is_success
         shown = {
             columns: plain(in_a_terminal(columns, "runs", "--url", alone)).splitlines()
-            for columns in (113, 112, 80)
+            for columns in (144, 113, 112, 80)
         }
-    assert re.split(r"  +", shown[113][0]) == list(COLUMNS)
-    assert re.split(r"  +", shown[112][0]) == [name for name in COLUMNS if name != "attempt"]
+    assert re.split(r"  +", shown[144][0]) == list(COLUMNS)
+    assert re.split(r"  +", shown[113][0]) == list(COLUMNS[:-1])
+    assert re.split(r"  +", shown[112][0]) == [name for name in COLUMNS[:-1] if name != "attempt"]
     assert max(map(len, shown[80])) <= 80
     assert "x" * 26 in shown[80][1]
 

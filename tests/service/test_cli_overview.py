@@ -55,7 +55,7 @@ def test_a_run_without_a_report_claims_nothing(shown, run_id):
     assert not {"ACR", "loop", "groups", "knobs", "overrides", "last order"} & found.keys()
 
 
-def test_a_healthy_run_fits_in_a_dozen_lines(acr, created):
+def test_a_healthy_run_fits_in_sixteen_lines(acr, created):
     # 16 groups, 2 wrong, 2 correct: ACR 4/16 = 0.25. Injecting one leaves 3/16 = 0.19.
     done: dict[str, Any] = {"injected_wrong": 1, "num_virtual": 4, "advantage_abs_max": 0.62}
     done |= {"effective_acr": 3 / 16, "decisions": {"has_signal": 12, "injected": 1, "held": 3}}
@@ -63,8 +63,9 @@ def test_a_healthy_run_fits_in_a_dozen_lines(acr, created):
     reports = [body(step, applied=applied(step, **done)) | {"rewards": rewards} for step in (1, 2)]
     run_id = created("paper", reports)
     ended = acr("show", run_id)
-    assert len(ended.out.splitlines()) <= 14
+    assert len(ended.out.splitlines()) <= 16
     found = ended.sections
+    assert found["in short"] == "Too early to tell: 2 steps."
     assert found["health"] == "nothing found"
     assert found["ACR"] == (
         "raw 0.25 wrong 0.12, correct 0.12, other 0.00; of 16 groups "
@@ -72,7 +73,10 @@ def test_a_healthy_run_fits_in_a_dozen_lines(acr, created):
         "effective 0.19 without a signal after injection"
     )
     assert found["threshold"] == "0.500, moved by the paper's controller within [0.1, 0.9]"
-    assert found["controller"] == "paper: ACR 0.25 (of the batch) at step 2 was not above 0.500"
+    assert found["controller"] == (
+        "Paper's law: injects when the ACR of a batch is above 0.5; it was 0.25 in the newest "
+        "step, 1 group injected."
+    )
     assert found["mode"] == (
         "active: injected 1 group (K 4, |A| up to 0.62) at the newest step; "
         "2 all-wrong and 0 all-correct so far"
@@ -99,48 +103,49 @@ def test_how_dynamic_sampling_filled_the_newest_batch_is_told(shown, created, ch
     assert shown(run_id)["sampling"] == line
 
 
-def test_a_trigger_is_told_with_the_threshold_it_was_compared_with(shown, created):
+def test_what_the_api_says_of_run_and_controller_is_told(client, shown, created):
     run_id = created("paper", stuck(1))
-    # The first step moves no threshold: 0.75 against 0.5.
-    expected = "paper: ACR 0.75 (of the batch) at step 1 was above 0.500"
-    assert shown(run_id)["controller"] == expected
+    run, found = client.get(f"/v1/runs/{run_id}").json(), shown(run_id)
+    assert (found["in short"], found["controller"]) == (run["headline"], run["controller"])
+    assert found["controller"].endswith("; the trainer does not say what it applied.")
 
 
 def test_a_run_whose_groups_are_too_few_decides_nothing_yet(shown, created):
-    run_id = created("paper", [body(1)])
-    assert shown(run_id)["controller"] == "paper: nothing to decide by at step 1"
+    found = shown(created("paper", [body(1)]))["controller"]
+    assert found.endswith("the newest step gave nothing to decide by.")
 
 
 def test_a_fixed_threshold_is_said_to_be_fixed(shown, created):
     run_id = created("paper", [], controller="fixed", threshold=0.4)
     found = shown(run_id)
     assert found["threshold"] == "0.400, where it was set"
-    assert found["controller"] == "fixed: injects when ACR is above the threshold"
+    told = "Fixed threshold: injects when the ACR of a batch is above 0.4."
+    assert found["controller"] == told
 
 
 def test_the_guarded_controller_says_where_it_stands_and_why(acr, shown, created):
     # 16 groups a step: off before 64, then armed; active since 0.75 - 1.64 x 0.055 is above 0.3.
     assert shown(created("guarded", stuck(3)))["controller"] == (
-        "guarded: off; 48 of the 64 groups it needs were seen"
+        "Waiting: 48 of the 64 groups it needs were seen."
     )
     assert shown(created("guarded", stuck(4)))["controller"] == (
-        "guarded: active since step 5, 0 of at most 50 steps "
-        "it began when 0.750 less 1.64 x 0.055 is above 0.3"
+        "Injecting into all-wrong groups since step 5 (0 of at most 50 steps): 0.750 less 1.64 x "
+        "0.055 is above 0.3; the trainer does not say what it applied."
     )
     assert shown(created("guarded", stuck(4), threshold=0.8))["controller"] == (
-        "guarded: armed since step 5: enough groups were seen; active when the pooled rate of "
-        "all-wrong groups, less 1.64 standard errors, is above 0.8"
+        "Armed since step 5: begins when the pooled rate of all-wrong groups, less 1.64 standard "
+        "errors, is above 0.8; the rate is 0.750."
     )
     limited = created("guarded", stuck(6), max_active_steps=2, benefit_check=False)
     assert shown(limited)["controller"] == (
-        "guarded: cooldown since step 7, 0 of 25 steps: 2 steps are the limit"
+        "Resting since step 7 (0 of 25 steps): 2 steps are the limit."
     )
     assert shown(limited)["threshold"] == "0.300 to begin, 0.2 to end"
     acr("set", limited, "mode=off", "-r", "why")
     acr("rearm", limited, "-r", "why")
-    assert shown(limited)["controller"] == "guarded: off, as the mode is"
+    assert shown(limited)["controller"] == "Off: nothing is injected."
     acr("set", limited, "mode=active", "-r", "why")
-    assert shown(limited)["controller"] == "guarded: off; it arms with the next report"
+    assert shown(limited)["controller"] == "Off until the next report, which arms it."
 
 
 def test_a_run_locked_by_its_controller_says_why_and_how_to_go_on(shown, created):
@@ -148,8 +153,8 @@ def test_a_run_locked_by_its_controller_says_why_and_how_to_go_on(shown, created
     found = shown(run_id)
     assert found["title"].endswith(", LOCKED")
     assert found["controller"] == (
-        "guarded: LOCKED since step 7 2 steps brought neither less collapse nor more reward "
-        f"-> acr rearm {run_id} -r REASON"
+        "Locked since step 7: 2 steps brought neither less collapse nor more reward; re-arm to go "
+        f"on. -> acr rearm {run_id} -r REASON"
     )
     assert found["mode"] == "LOCKED: by the controller, nothing is injected"
 
@@ -160,6 +165,8 @@ def test_a_killed_run_says_by_whom_and_how_to_go_on(acr, shown, created):
     acr("kill", run_id, "-r", "the reward is hacked")
     found = shown(run_id)
     assert found["title"].endswith(", LOCKED")
+    assert found["in short"].startswith("Killed by ana: plain GRPO; ")
+    assert "controller" not in found
     assert found["mode"].startswith("LOCKED: killed, plain GRPO ana at step 6, 20")
     assert found["mode"].endswith(f": the reward is hacked -> acr rearm {run_id} -r REASON")
     assert "resting while the run is killed; ana: a look" in found["overrides"]

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor_service.cli import values
-from monitor_service.cli.formats import span
 from monitor_service.cli.values import NULLABLE
 from monitor_service.engine.settings import KNOBS
+from monitor_service.formats import span
 from tests.service.acr import applied, stuck
 from tests.service.reports import body
 

@@ -93,7 +93,8 @@ def test_a_run_without_a_report_says_so(seen):
     lines = texts(seen())
     assert " step 0 " in lines[0]
     assert lines[0].endswith("live")
-    assert "nothing to judge yet" in lines[1]
+    assert lines[1] == "in short    Waiting for the first report."
+    assert "nothing to judge yet" in lines[2]
     assert not [line for line in lines if line.startswith("ACR")]
 
 
@@ -109,8 +110,8 @@ def test_alarms_are_told_with_their_cause(seen, reported):
     found = seen()
     worst = found.run.verdicts[0]
     title = f"health      {worst.severity} {worst.rule} since step {worst.since_step}"
-    assert texts(found, height=24)[1] == f"{title}: {worst.cause}"
-    assert texts(found, height=60)[1:3] == [title, f"              {worst.cause}"]
+    assert texts(found, height=24)[2] == f"{title}: {worst.cause}"
+    assert texts(found, height=60)[2:4] == [title, f"              {worst.cause}"]
 
 
 def test_a_kill_is_in_the_title(client, seen, reported, run_id):

@@ -18,13 +18,14 @@ from monitor_service.client.api import MonitorApi
 from monitor_service.client.http import ClientError, NotUnderstood, Unreachable
 from monitor_service.client.sse import frames
 from monitor_service.client.stream import Lost, Message, Reconnected, Told
+from monitor_service.engine.fields import FIELDS
 from monitor_service.engine.settings import Settings
 from monitor_service.errors import InvalidInput
 from monitor_service.resources import EventView, Glance, Problem, Run, StepRecord
 from monitor_service.series import row
 from monitor_service.store.keys import RunKeys
 from monitor_service.wire import CreateRun, pack
-from tests.servers import acr_serve
+from tests.servers import acr_serve, eventually
 from tests.service.reports import CORRECT, MIXED, WRONG, new_run_id, report
 
 T = TypeVar("T")
@@ -92,6 +93,12 @@ def test_figures_come_as_columns_and_as_csv(monitor, run_id):
     assert list(monitor.csv(run_id, ["acr"])) == ["step,acr", "1,0.5", "2,0.75"]
 
 
+def test_who_asks_and_what_can_be_set_is_told(monitor):
+    assert not monitor.me().is_token_needed
+    assert monitor.me().scopes == ["read", "report", "control"]
+    assert monitor.fields() == FIELDS
+
+
 def test_csv_of_a_long_run_has_its_names_once(monitor, run_id, redis_url):
     # As if all these steps had been reported; a page has 10,000 of them.
     monitor.report(run_id, report(1))
@@ -137,7 +144,8 @@ def test_health_forecast_and_result(monitor, run_id):
     assert monitor.diagnosis(run_id).verdicts == []
     assert not monitor.forecast(run_id).forecast.ready
     assert monitor.result(run_id, accuracy=0.4, benchmark="MATH-500").accuracy == 0.4
-    assert f'run="{run_id}"' in monitor.metrics()
+    # The text may be a second old.
+    eventually(lambda: f'run="{run_id}"' in monitor.metrics(), "the run is shown")
     assert monitor.health().version == __version__
     assert monitor.alerts().sinks == []
 

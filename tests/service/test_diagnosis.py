@@ -40,6 +40,49 @@ def test_of_a_healthy_run_nothing_is_found(client, run_id):
     assert (found.verdicts, found.knobs) == ([], [])
 
 
+def test_run_and_diagnosis_have_one_headline(client, run_id):
+    assert run_of(client, run_id)["headline"] == "Waiting for the first report."
+    rewards = [WRONG] * 12 + [MIXED] * 4
+    reported(client, run_id, *range(1, 61), rewards=rewards)
+    run, found = run_of(client, run_id), diagnosis(client, run_id)
+    # After five steps of 16 groups 64 effective ones are behind the pooled ACR of 12 / 16.
+    assert run["headline"] == found.headline
+    assert run["headline"].startswith("Stalled since step 5: most groups without a signal are all ")
+    client.post(f"/v1/runs/{run_id}/kill", json={"actor": "ana", "reason": "enough"})
+    assert run_of(client, run_id)["headline"].startswith("Killed by ana: plain GRPO; stalled since")
+
+
+def test_a_run_says_what_its_controller_does_and_the_trainer_did(client):
+    run_id = new_run_id()
+    client.post("/v1/runs", json={"id": run_id, "profile": "observe"})
+    would = {"injected_wrong": 3, "effective_acr": 0.25}
+    shadow = applied(mode="shadow", shadow=would)
+    reported(client, run_id, *range(1, 5), rewards=[WRONG] * 16, applied=shadow)
+    assert run_of(client, run_id)["controller"] == (
+        "Observing, nothing is injected (shadow): would inject into all-wrong groups since step 5 "
+        "(0 of at most 50 steps): 1.000 less 1.64 x 0.000 is above 0.3."
+    )
+    patched(client, run_id, controller="fixed", acr_source="batch")
+    assert run_of(client, run_id)["controller"].endswith(
+        "it was 1 in the newest step, 3 groups would be injected."
+    )
+
+
+def test_baselines_are_there_once_they_are_known(client, run_id):
+    scalars = {"entropy": 0.5, "grad_norm": 2.0, "completion_length_mean": 100.0}
+    reported(client, run_id, 1, 2, scalars=scalars)
+    assert run_of(client, run_id)["baselines"] == {}
+    reported(client, run_id, *range(3, 31), scalars=scalars | {"truncated_fraction": 0.25})
+    # The running median of the norm may be a step of 2 % beside the norm.
+    baselines = run_of(client, run_id)["baselines"]
+    assert baselines.pop("grad_norm") == pytest.approx(2.0, rel=0.03)
+    assert baselines == {
+        "entropy": 0.5,
+        "completion_length_mean": 100.0,
+        "truncated_fraction": 0.25,
+    }
+
+
 def test_a_knob_is_shown_as_asked_for_as_applied_and_as_ignored(client, run_id):
     settings_after(patched(client, run_id, beta=0.04, temperature=0.9, loss_mask=True))
     knobs = {"beta": IGNORED, "temperature": {"status": "applied", "value": 0.9}}

@@ -102,6 +102,7 @@ NEEDED = {
     ("POST", "/v1/runs/some-run/end"): REPORT,
     ("POST", "/v1/runs/some-run/result"): REPORT | CONTROL,
     ("GET", "/v1/runs/some-run/settings"): READ | REPORT,
+    ("GET", "/v1/me"): READ | REPORT,
 }
 """Tokens that are let in, where that does not follow from the method."""
 
@@ -135,6 +136,30 @@ def test_a_trainer_reports_and_learns_its_settings_and_can_do_nothing_else(ask, 
         refused(ask("GET", path, report), 403)
     for path in ("kill", "rearm", "overrides", "commands"):
         refused(ask("POST", f"/v1/runs/{run_id}/{path}", report, json={}), 403)
+
+
+def test_every_token_may_ask_what_it_is_for(ask, vault, report, control):
+    everything = {"runs": "*", "is_token_needed": True}
+    assert ask("GET", "/v1/me", report).json() == {
+        "name": "trainer",
+        "scopes": ["report"],
+        **everything,
+    }
+    assert ask("GET", "/v1/me", control).json() == {
+        "name": "ana",
+        "scopes": ["control"],
+        **everything,
+    }
+    both = issued(vault, "report", "read", name="guest", runs="exp-*")
+    eventually(lambda: ask("GET", "/v1/me", both).status_code == 200, "the token is known")
+    found = ask("GET", "/v1/me", both).json()
+    assert (found["scopes"], found["runs"]) == (["read", "report"], "exp-*")
+
+
+def test_a_token_of_some_runs_may_read_what_settings_there_are(ask, vault):
+    mine = issued(vault, "read", runs="exp-*")
+    eventually(lambda: ask("GET", "/v1/me", mine).status_code == 200, "the token is known")
+    assert ask("GET", "/v1/fields", mine).status_code == 200
 
 
 # Runs

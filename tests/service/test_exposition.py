@@ -115,6 +115,8 @@ def test_every_figure_of_a_run_is_there_with_its_value():
         "acr_effective_ratio": 0.25,
         "acr_threshold_ratio": run.settings.threshold,
         "acr_settings_version": 3,
+        # Nobody has changed a setting.
+        "acr_settings_revision": 1,
         "acr_applied_settings_version": 1,
         # It could have known step 3 and knew step 0.
         "acr_settings_lag_steps": 3,
@@ -227,6 +229,15 @@ def test_the_mode_that_acts_is_the_one_that_is_1():
     assert (value(stored(state), "acr_killed"), value(stored(dead), "acr_killed")) == (0, 1)
 
 
+def test_a_change_by_a_person_moves_the_revision_and_a_report_does_not():
+    fresh = RunState(settings=Settings())
+    reported, *_ = advance(fresh, observation(report(1)), now_s=1000.5)
+    dead = killed(reported, actor="ana", reason="why", now_s=1000.0)
+    found = [stored(state) for state in (fresh, reported, dead)]
+    assert [value(run, "acr_settings_revision") for run in found] == [1, 1, 2]
+    assert [value(run, "acr_settings_version") for run in found] == [1, 2, 3]
+
+
 def test_an_override_counts_until_its_time_is_over():
     state = with_override(
         RunState(settings=Settings()),
@@ -274,7 +285,7 @@ def test_before_its_first_step_a_run_has_counters_and_no_figures():
         *("acr_groups_total", "acr_injected_groups_total", "acr_sampling_groups_total"),
         *("acr_run_info", "acr_step", "acr_attempt", "acr_threshold_ratio", "acr_settings_version"),
         *("acr_shadow_injected_groups_total", "acr_acting_mode", "acr_controller_stage"),
-        *("acr_killed", "acr_overrides_active"),
+        *("acr_killed", "acr_ended", "acr_overrides_active", "acr_settings_revision"),
     }
 
 

@@ -70,9 +70,9 @@ def test_the_word_insecure_is_enough(data_dir):
         assert httpx.get(f"http://{own_address()}:{port}/v1/runs").status_code == 200
 
 
-def test_nothing_but_healthz_answers_without_a_token(base_url, control):
+def test_nothing_but_healthz_and_the_page_answers_without_a_token(base_url, control):
     is_loopback = ip_address(own_address()).is_loopback
-    open_paths = {"/healthz"} | ({"/readyz"} if is_loopback else set())
+    open_paths = {"/healthz", "/"} | ({"/readyz"} if is_loopback else set())
     found = routes(base_url, control)
     assert {path for _, path in found} >= {"/healthz", "/readyz", "/metrics", "/v1/runs"}
     with httpx.Client(base_url=base_url) as client:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from monitor_service.engine.settings import Settings
 from monitor_service.engine.state import RunState, StepFigures
 from monitor_service.resources import StepRecord
-from monitor_service.series import COLUMNS, ROW_BYTES, Table, least_points, row
+from monitor_service.series import COLUMNS, ROW_BYTES, Table, least_points, numbers, row
 from monitor_service.wire import Applied, Scalars
 
 FIGURES = StepFigures(
@@ -220,6 +220,37 @@ def test_a_history_without_figures_keeps_its_ends():
     assert table.thinned(["kl"], 10).column("step").tolist() == [1, 100]
 
 
+def test_a_bin_says_the_least_the_mean_and_the_greatest_of_its_steps():
+    table = table_of(acr=[0.0, 0.5, 0.25, 0.75, 1.0], mixed=[1, 2, 4, 4, 3])
+    # Bins of two: (0 + 0.5) / 2, (0.25 + 0.75) / 2, and the one that is left.
+    acr, mixed = table.binned("acr", 2), table.binned("mixed", 2)
+    assert acr.mean.tolist() == [0.25, 0.5, 1.0]
+    assert (acr.low.tolist(), acr.high.tolist()) == ([0.0, 0.25, 1.0], [0.5, 0.75, 1.0])
+    assert mixed.mean.tolist() == [1.5, 4.0, 3.0]
+
+
+def test_steps_without_a_figure_count_in_no_mean_and_infinity_is_no_figure():
+    table = table_of(kl=[math.nan, 0.2, math.inf, math.nan, math.nan, 0.4])
+    found = table.binned("kl", 2)
+    for values in (found.low, found.mean, found.high):
+        assert numbers(values) == [0.2, None, 0.4]
+
+
+def test_figures_whose_sum_is_too_large_for_a_number_have_a_mean_all_the_same():
+    found = table_of(loss=[1.6e308, 1.7e308]).binned("loss", 2)
+    assert 1.6e308 <= found.mean[0] <= 1.7e308
+
+
+def test_no_steps_are_no_bins():
+    assert len(Table.read(b"", state(0)).binned("acr", 5).mean) == 0
+
+
+def test_the_newest_steps_are_the_end_of_the_table():
+    table = table_of(acr=[0.5] * 4)
+    assert table.last(3).column("step").tolist() == [2, 3, 4]
+    assert len(table.last(9)) == 4
+
+
 figures = st.integers(-5, 5).map(float) | st.sampled_from([math.nan, math.inf])
 histories = st.integers(1, 50).flatmap(
     lambda length: st.fixed_dictionaries(
@@ -242,3 +273,17 @@ def test_extremes_and_ends_survive_within_the_number_of_points(history, more):
         every, kept = every[np.isfinite(every)], kept[np.isfinite(kept)]
         if len(every):
             assert (kept.min(), kept.max()) == (every.min(), every.max())
+
+
+@given(history=histories, size=st.integers(1, 60))
+def test_bins_together_say_what_the_whole_says(history, size):
+    table = table_of(**history)
+    for name in history:
+        found, every = table.binned(name, size), table.column(name)
+        assert len(found.mean) == math.ceil(len(table) / size)
+        for index in range(len(found.mean)):
+            part = every[index * size : (index + 1) * size]
+            known = part[np.isfinite(part)]
+            stated = [found.low[index], found.mean[index], found.high[index]]
+            expected = [known.min(), known.mean(), known.max()] if len(known) else [math.nan] * 3
+            assert stated == pytest.approx(expected, nan_ok=True)

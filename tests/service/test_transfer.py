@@ -119,11 +119,16 @@ def test_every_view_of_it_shows_what_the_run_shows(client, run_id, lines):
     imported(client, name, lines)
     for what in (
         *("/steps", "/steps?fields=acr,entropy&points=50", f"/steps/{STEPS - 1}/groups"),
-        *("/events?limit=1000", "/settings", "/settings/history", "/diagnosis", "/forecast"),
+        *("/steps?fields=acr,kl&bins=50", "/steps?fields=acr,kl&last=50"),
+        *("/events?limit=1000", "/settings", "/settings/history", "/forecast"),
     ):
         own, copy = (client.get(f"/v1/runs/{one}{what}") for one in (run_id, name))
         assert copy.status_code == 200, copy.text
         assert copy.text.replace(name, run_id) == own.text
+    own, copy = (client.get(f"/v1/runs/{one}/diagnosis").json() for one in (run_id, name))
+    assert copy.pop("headline").startswith("Ended (imported), ")
+    del own["headline"]
+    assert copy == own | {"run_id": name}
 
 
 def test_an_imported_run_goes_on_where_it_stood_or_from_an_earlier_step(client, run_id, lines):

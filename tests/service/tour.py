@@ -42,11 +42,13 @@ def post(path: str, body: Any = None, answer: int = 200) -> Stop:
 def stops(run_id: str) -> Iterator[Stop]:
     """The tour, for a run that does not exist."""
     yield from (get("/healthz"), get("/readyz"), get("/metrics"), get("/v1/alerts"))
+    yield from (get("/v1/me"), get("/v1/fields"))
     yield from (Stop(method="PATCH", path="/v1/defaults"), get("/v1/defaults"))
     yield post("/v1/runs", {"id": run_id, "tags": {"team": "math"}}, 201)
     yield post(STEPS)
     yield post(STEPS, [{"step": step, "rewards": [[1, 0], [step % 2, 0]]} for step in (2, 3)])
     yield from (get(STEPS), get(STEPS, fields="acr", points=4), get(STEPS, format="csv"))
+    yield from (get(STEPS, fields="acr", bins=2), get(STEPS, fields="acr", last=2))
     yield from (get(ONE_STEP), get(f"{ONE_STEP}/groups"))
     yield from (Stop(method="PATCH", path=SETTINGS), get(SETTINGS), get(f"{SETTINGS}/history"))
     yield from (post(f"{RUN}/overrides", answer=201), post(f"{RUN}/overrides/{{number}}/end"))

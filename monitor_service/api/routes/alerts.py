@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter, Request, Response
 
+from monitor_service.alert import AlertsView
 from monitor_service.alerts.dispatcher import Dispatcher
 from monitor_service.api.body import reply
 from monitor_service.api.openapi import documented
-from monitor_service.resources import AlertsView
 
 router = APIRouter(prefix="/v1/alerts", tags=["alerts"])
 

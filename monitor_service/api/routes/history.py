@@ -9,7 +9,7 @@ from monitor_service.api.body import monitor_of, parsed, reply, whole_number
 from monitor_service.api.openapi import documented
 from monitor_service.api.parameters import MAX_STEP, choice, text, whole
 from monitor_service.errors import InvalidInput
-from monitor_service.resources import StepColumns, StepGroups, StepPage, StepRecord
+from monitor_service.resources import StepBins, StepColumns, StepGroups, StepPage, StepRecord
 from monitor_service.series import COLUMNS, comma_separated
 
 router = APIRouter(prefix="/v1/runs/{run_id}/steps", tags=["history"])
@@ -17,6 +17,7 @@ router = APIRouter(prefix="/v1/runs/{run_id}/steps", tags=["history"])
 CSV = "text/csv"
 PAGE_STEPS = 1000
 PAGE_ROWS = 10_000
+MOST_BINS = 2000
 
 _NAME = f"({'|'.join(COLUMNS)})"
 _LISTED = (
@@ -27,6 +28,11 @@ _LISTED = (
         low=2,
         about="Answer at most so many steps of the whole range, so that spikes survive",
     ),
+    whole(
+        *("bins", MOST_BINS),
+        about="Answer the whole range in at most so many bins: mean, least and greatest of each",
+    ),
+    whole("last", PAGE_ROWS, about="Answer the newest so many steps"),
     choice("format", "json", "csv"),
 )
 
@@ -34,7 +40,7 @@ _LISTED = (
 @router.get(
     "",
     **documented(
-        reply=(StepPage, StepColumns),
+        reply=(StepPage, StepColumns, StepBins),
         query=_LISTED,
         as_text=(CSV,),
     ),
@@ -42,25 +48,30 @@ _LISTED = (
 async def list_steps(run_id: str, request: Request) -> Response:
     """A run's history, in order, a page at a time: records, or with `fields` columns.
 
-    CSV is always columns, by default all of them.
+    `points`, `bins`, `last` and CSV are always columns, by default all of them.
     """
     first = whole_number(request, "from", 1, low=1, high=MAX_STEP) or 1
     last = whole_number(request, "to", None, low=1, high=MAX_STEP)
     points = whole_number(request, "points", None, low=2, high=PAGE_ROWS)
+    bins = whole_number(request, "bins", None, low=1, high=MOST_BINS)
+    newest = whole_number(request, "last", None, low=1, high=PAGE_ROWS)
     fields = request.query_params.get("fields")
     as_csv = _wants_csv(request)
+    _check_together(request, as_csv)
     history = monitor_of(request).history
-    if fields is None and points is None and not as_csv:
+    if fields is None and points is bins is newest is None and not as_csv:
         limit = whole_number(request, "limit", PAGE_STEPS, low=1, high=PAGE_STEPS) or PAGE_STEPS
         page = await history.steps(run_id, first, last, limit)
         return await asyncio.to_thread(reply, page)
-    rows = whole_number(request, "limit", None, low=1, high=PAGE_ROWS)
-    if points is not None and rows is not None:
-        raise InvalidInput("limit", rows, "no limit beside points, which show the whole range")
     names = COLUMNS if fields is None else [name.strip() for name in fields.split(",")]
-    found = await history.columns(
-        run_id, names, first, last, limit=rows or PAGE_ROWS, points=points
-    )
+    if bins is not None:
+        binned = await history.binned(run_id, names, first, last, bins)
+        return await asyncio.to_thread(reply, binned)
+    if newest is not None:
+        found = await history.newest(run_id, names, newest)
+    else:
+        rows = whole_number(request, "limit", PAGE_ROWS, low=1, high=PAGE_ROWS) or PAGE_ROWS
+        found = await history.columns(run_id, names, first, last, limit=rows, points=points)
     if not as_csv:
         return await asyncio.to_thread(reply, found)
     text = await asyncio.to_thread(comma_separated, found.columns)
@@ -86,6 +97,19 @@ def _step(text: str) -> int:
 
 def _attempt(request: Request) -> int | None:
     return whole_number(request, "attempt", None, low=1, high=MAX_STEP)
+
+
+def _check_together(request: Request, as_csv: bool) -> None:
+    """Raises InvalidInput when two parameters say which steps to show."""
+    query = request.query_params
+    given = [name for name in ("limit", "points", "bins", "last") if name in query]
+    if "last" in given:
+        given += [name for name in ("from", "to") if name in query]
+    if len(given) > 1:
+        allowed = f"no {given[0]} beside {given[1]}: each says which steps to show"
+        raise InvalidInput(given[0], query[given[0]], allowed)
+    if as_csv and "bins" in given:
+        raise InvalidInput("format", "csv", "must be json for bins, which are three tables")
 
 
 def _wants_csv(request: Request) -> bool:

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 from monitor_service.engine.arming import Holds
 from monitor_service.engine.events import Event
 from monitor_service.engine.forecast import NOTHING_YET, FirstHundred
+from monitor_service.engine.health.averages import kept
 from monitor_service.engine.health.evidence import Evidence, Severity
 from monitor_service.engine.health.figures import Seen
 from monitor_service.engine.health.rule import Rule
 from monitor_service.engine.health.rules import RULE, RULES
-from monitor_service.engine.health.trends import NOTHING_SEEN, Trends, kept
+from monitor_service.engine.health.trends import NOTHING_SEEN, Trends
 from monitor_service.engine.health.vitals import Vitals
 from monitor_service.engine.health.words import WORDS
 
@@ -106,6 +107,18 @@ class Health(Struct, frozen=True, kw_only=True):
         return tuple(
             sorted(found, key=lambda found: (_RANK[found.severity], found.since_step, found.rule))
         )
+
+    @property
+    def baselines(self) -> dict[str, float]:
+        """What figures of the run are compared with, by their names; those that are known."""
+        trends = self.trends
+        found = {
+            "entropy": trends.entropy.baseline,
+            "grad_norm": trends.grad_usual,
+            "completion_length_mean": trends.length_first,
+            "truncated_fraction": trends.truncated_first if trends.truncated_count else None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
 
 HEALTH_UNKNOWN = Health()

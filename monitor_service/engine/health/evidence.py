@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from monitor_service.engine.health import figures
+from monitor_service.engine.health.averages import median
 from monitor_service.engine.health.figures import Seen
-from monitor_service.engine.health.trends import excess_volatility, median
+from monitor_service.engine.health.trends import excess_volatility
 
 Severity = Literal["info", "warning", "critical"]
 Evidence = Mapping[str, float | str]

@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from monitor_service.engine.forecast import FirstHundred
+from monitor_service.engine.health.averages import measured, median
 from monitor_service.engine.health.trends import (
     COLLAPSE_EXPLAINS,
     RECENT,
@@ -16,8 +17,6 @@ from monitor_service.engine.health.trends import (
     Trends,
     excess_volatility,
     is_beyond_chance,
-    measured,
-    median,
 )
 from monitor_service.engine.health.vitals import Vitals
 from monitor_service.engine.smoothing import MIN_GROUPS, Rates

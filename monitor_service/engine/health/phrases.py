@@ -39,11 +39,11 @@ class Words(Struct, frozen=True, kw_only=True):
 
     def cause(self, found: Evidence) -> str:
         """One sentence a person understands."""
-        return _filled(self.cause_text, found)
+        return filled(self.cause_text, found)
 
     def advice(self, found: Evidence) -> str:
         """What to do about it."""
-        return _filled(self.advice_text, found)
+        return filled(self.advice_text, found)
 
 
 class _Unknown:
@@ -58,7 +58,8 @@ class _Numbers(dict[str, Any]):
         return _Unknown()
 
 
-def _filled(template: Template, found: Evidence) -> str:
+def filled(template: Template, found: Evidence) -> str:
+    """The template with the numbers in it; "unknown" for those that were not measured."""
     text = template if isinstance(template, str) else template(found)
     return text.format_map(_Numbers(found))
 

@@ -12,6 +12,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from monitor_service.engine.health.averages import blended, kept, measured, median
+from monitor_service.engine.health.reward import RewardTrend
 from monitor_service.engine.health.vitals import Vitals
 
 RECENT = 5
@@ -27,12 +29,6 @@ WINDOW = 25
 CHI2_99 = 42.98 / 24
 """Chance keeps the variance of 25 steps below this multiple of its expectation 99 times in 100
 (chi-square with 24 degrees of freedom)."""
-LIMIT = 1e30
-"""Larger magnitudes are taken as this, so that no sum here overflows."""
-
-FINE = ".6g"
-"""Format of running means, which rounding must not stop."""
-
 DEAD_SHARE = 1e-3
 """A gradient norm up to this fraction of its running median is dead."""
 DEAD_NORM = 1e-8
@@ -61,48 +57,6 @@ CONSTANT_LEAK = 5
 MAX_COMPONENTS = 6
 """Constant functions that are followed at once."""
 NAME_LENGTH = 40
-
-FAST, MIDDLE, SLOW, NOISE = 10, 30, 100, 100
-"""Steps that the running means of the reward, and of its noise, cover."""
-BEST_AFTER = 5
-"""Steps before a best is taken."""
-FALLEN_SIGMAS = 2.0
-"""The fast mean of a steady reward strays by 0.32 of the step's sigma, the middle one by 0.18: a
-fall of 2 sigmas is five of their standard errors."""
-RISING_SIGMAS = 0.3
-"""Two standard errors of the difference between the middle and the slow mean."""
-RISING_AFTER = 20
-
-
-def kept(value: float, spec: str = ".4g") -> float:
-    """A number as it is stored: `spec` is its format.
-
-    >>> kept(0.123456), kept(4e300)
-    (0.1235, 1e+30)
-    """
-    return float(format(value if -LIMIT < value < LIMIT else _limited(value), spec))
-
-
-def measured(value: float | None) -> float | None:
-    """The value if it is a number, within `LIMIT`; else None."""
-    if value is None or -LIMIT < value < LIMIT:
-        return value
-    return _limited(value) if math.isfinite(value) else None
-
-
-def _limited(value: float) -> float:
-    return max(-LIMIT, min(LIMIT, value))
-
-
-def median(values: tuple[float, ...]) -> float:
-    """Of at least one value.
-
-    >>> median((3, 1, 2)), median((1, 4))
-    (2, 2.5)
-    """
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def excess_volatility(rates: Sequence[float], num_groups: float) -> float:
@@ -160,70 +114,6 @@ class Track(Struct, frozen=True, kw_only=True):
     def _settled(self, baseline: float, first: float | None) -> float:
         """The baseline, or the start, if the figure collapsed while the baseline was taken."""
         return first if first is not None and baseline < FALLEN_START * first else baseline
-
-
-class RewardTrend(Struct, frozen=True, kw_only=True):
-    """The mean reward over time.
-
-    Attributes:
-        num_steps: steps with a reward.
-        newest: of the newest of them.
-        fast, middle, slow: its mean over about the newest 10, 30, 100 steps.
-        noise: mean square of the change from one step to the next, over about 100 steps. Squared,
-            since where right answers are rare they are what the noise consists of.
-        best: highest middle mean so far; None in the first steps.
-        low: lowest single step so far.
-    """
-
-    num_steps: int = 0
-    newest: float = 0.0
-    fast: float = 0.0
-    middle: float = 0.0
-    slow: float = 0.0
-    noise: float = 0.0
-    best: float | None = None
-    low: float = 0.0
-
-    def after(self, value: float) -> "RewardTrend":
-        """With one more step."""
-        num_steps = self.num_steps + 1
-        middle = _blended(self.middle, value, num_steps, MIDDLE)
-        best = self.best
-        if num_steps >= BEST_AFTER:
-            best = middle if best is None else max(best, middle)
-        return RewardTrend(
-            num_steps=num_steps,
-            newest=kept(value, FINE),
-            fast=_blended(self.fast, value, num_steps, FAST),
-            middle=middle,
-            slow=_blended(self.slow, value, num_steps, SLOW),
-            noise=_blended(self.noise, (value - self.newest) ** 2, num_steps - 1, NOISE),
-            best=best,
-            low=kept(min(value, self.low) if self.num_steps else value, FINE),
-        )
-
-    @property
-    def sigma(self) -> float:
-        """Standard deviation of a step's mean reward around its trend."""
-        return math.sqrt(self.noise / 2)
-
-    @property
-    def is_rising(self) -> bool:
-        """Whether the newest 30 steps or so are above the newest 100 by more than noise."""
-        gain = self.middle - self.slow
-        return self.num_steps >= RISING_AFTER and gain > RISING_SIGMAS * self.sigma
-
-    @property
-    def kept_share(self) -> float | None:
-        """How much of the best gain over the lowest step is left: 1 all, 0 none.
-
-        1 as well when the reward fell by no more than noise. None before there is a best.
-        """
-        if self.best is None:
-            return None
-        if self.best - self.fast <= FALLEN_SIGMAS * self.sigma:
-            return 1.0
-        return max(0.0, (self.fast - self.low) / (self.best - self.low))
 
 
 class Trends(Struct, frozen=True, kw_only=True):
@@ -285,7 +175,7 @@ class Trends(Struct, frozen=True, kw_only=True):
             if self.truncated_count < FIRST_TRUNCATED:
                 count = self.truncated_count + 1
                 changes["truncated_count"] = count
-                changes["truncated_first"] = _blended(
+                changes["truncated_first"] = blended(
                     self.truncated_first, truncated, count, FIRST_TRUNCATED
                 )
         if (filled := measured(vitals.filled_share)) is not None:
@@ -307,9 +197,9 @@ class Trends(Struct, frozen=True, kw_only=True):
             if vitals.num_groups:
                 share = 1 / self.groups if self.groups else 0.0
                 count = len(self.acr) + 1 if self.groups else 1
-                changes["groups"] = kept(1 / _blended(share, 1 / vitals.num_groups, count, WINDOW))
+                changes["groups"] = kept(1 / blended(share, 1 / vitals.num_groups, count, WINDOW))
             if (primary := measured(vitals.acr_primary)) is not None:
-                changes["hidden"] = _blended(self.hidden, primary - acr, WINDOW, WINDOW)
+                changes["hidden"] = blended(self.hidden, primary - acr, WINDOW, WINDOW)
         if vitals.components:
             changes["constant"] = self._constant(vitals.components)
         return replace(self, **changes)
@@ -367,12 +257,6 @@ class Trends(Struct, frozen=True, kw_only=True):
 
 
 NOTHING_SEEN = Trends()
-
-
-def _blended(mean: float, value: float, count: int, span: int) -> float:
-    """A plain mean of the first values, then one that forgets: the `count`th value, from 1."""
-    share = max(1 / max(1, count), 2 / (span + 1))
-    return kept(mean + share * (value - mean), FINE)
 
 
 def _pushed(recent: tuple[float, ...], value: float) -> tuple[float, ...]:

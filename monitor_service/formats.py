@@ -36,6 +36,15 @@ def clock(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def moment(unix_s: float) -> str:
+    """A point in time wherever that is read, in UTC.
+
+    >>> moment(0.0)
+    '1970-01-01 00:00'
+    """
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M")
+
+
 def time_of_day(unix_s: float) -> str:
     """A point in time of today, by the clock of this machine."""
     return datetime.fromtimestamp(unix_s, UTC).astimezone().strftime("%H:%M:%S")
