@@ -190,14 +190,19 @@ class Http:
         raise ClientError(problem, reply.request.url.path, after_s)
 
 
+def checked_token(token: str) -> str:
+    """The token itself; raises InvalidInput for what can be none, without showing it."""
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise InvalidInput("token", "what was given", "must be printable, without spaces")
+    return token
+
+
 class Bearer(httpx.Auth):
     """Names who asks; takes the place of a name and password in the address."""
 
     def __init__(self, token: str) -> None:
         """Raises InvalidInput for what can be no token."""
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise InvalidInput("token", "what was given", "must be printable, without spaces")
-        self._header = f"Bearer {token}"
+        self._header = f"Bearer {checked_token(token)}"
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
         """The request, with the token in it."""

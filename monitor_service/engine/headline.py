@@ -113,7 +113,7 @@ def _finding(state: RunState, verdicts: Sequence[Verdict]) -> str:
             parts.append(_course(reward))
         serious = sum(one.severity != "info" for one in others)
         if serious:
-            parts.append("1 more warning" if serious == 1 else f"{serious} more warnings")
+            parts.append("1 more alarm" if serious == 1 else f"{serious} more alarms")
         return "; ".join(parts)
     if state.health_failure:
         return "Not judged: the health rules failed at the newest step"

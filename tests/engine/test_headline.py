@@ -118,7 +118,7 @@ def test_the_worst_comes_first_and_the_rest_is_counted():
     assert [one.severity for one in health.verdicts] == ["critical", "critical", "warning", "info"]
     assert told(health) == (
         "KL explodes since step 1: 3 nats away from the reference; reward shows no clear trend "
-        "(0.5); 2 more warnings."
+        "(0.5); 2 more alarms."
     )
 
 
