@@ -78,15 +78,18 @@ class Channels:
                 async with self._redis.pubsub() as line:
                     await line.connect()
                     self._line, self._held, self._is_broken = line, set(), False
-                    await self._settle()
-                    retry_s = FIRST_RETRY_S
-                    await self._take(line)
+                    try:
+                        await self._settle()
+                        retry_s = FIRST_RETRY_S
+                        await self._take(line)
+                    finally:
+                        # Nobody may be at it, or begin, when it is closed.
+                        async with self._turn:
+                            self._line = None
             except (RedisError, OSError) as error:
                 log.debug("publications are not heard: %s", error)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
-            finally:
-                self._line = None
 
     async def _take(self, line: PubSub) -> None:
         is_asked = False

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -270,6 +271,16 @@ def test_a_stream_says_that_its_run_is_gone_and_ends(base_url, client, run_id):
 def test_a_stream_of_no_run_is_not_found(base_url):
     with streaming(base_url, path_of(new_run_id())) as stream:
         assert stream.status == 404
+
+
+def test_many_who_ask_for_no_run_at_once_are_all_told_so(base_url):
+    """Each takes up the one subscription, and lets go of it, while others do."""
+
+    def asked(_: int) -> int:
+        return httpx.get(base_url + path_of(new_run_id()), trust_env=False).status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(asked, range(160))) == {404}
 
 
 @pytest.mark.parametrize(
