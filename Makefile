@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check lint types fmt dashboards up down clean
-.PHONY: bench bench-control bench-ingest bench-loop bench-soak bench-peers
+.PHONY: bench bench-control bench-ingest bench-loop bench-page bench-soak bench-peers
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -60,6 +60,9 @@ bench-ingest: install  ## CPU time of a report, against a plain service (2 minut
 
 bench-loop: install  ## How soon new settings reach a trainer, up to 500 of them (2 minutes)
 	$(BIN)/python -m benchmarks.loop
+
+bench-page: install  ## How soon a run's page is there, up to a million steps (2 minutes)
+	$(BIN)/python -m benchmarks.page
 
 bench-soak: install  ## 200 trainers for 10 minutes: nothing lost, nothing grows
 	$(BIN)/python -m benchmarks.soak

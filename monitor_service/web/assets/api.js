@@ -1,5 +1,6 @@
 // The REST API: requests with the reader's token, and problems as errors.
 
+import { heardDate } from "./clock.js";
 import { signal } from "./signal.js";
 
 const TOKEN = "acr-token";
@@ -10,12 +11,16 @@ export const token = signal(sessionStorage.getItem(TOKEN) ?? "");
 /** Whether the monitor refused the newest request for want of a valid token. */
 export const isLockedOut = signal(false);
 
-/** Use another token from now on; "" forgets it. */
-export function useToken(text) {
-  if (text) sessionStorage.setItem(TOKEN, text);
-  else sessionStorage.removeItem(TOKEN);
+/** Use this token from now on. */
+export function keepToken(text) {
+  sessionStorage.setItem(TOKEN, text);
   token.set(text);
   isLockedOut.set(false);
+}
+
+export function forgetToken() {
+  sessionStorage.removeItem(TOKEN);
+  token.set("");
 }
 
 /** An answer that is not what was asked for: `status` 0 when there was none at all. */
@@ -43,14 +48,14 @@ export async function get(path, params = {}, { signal } = {}) {
     }
   }
   const asked = query.size ? `${path}?${query}` : path;
-  return (await request(asked, { signal })).body;
+  return answer(asked, { signal });
 }
 
 /** Order something; resolves to the answer's body, null when there is none. */
 export async function send(method, path, body, { ifMatch } = {}) {
   const headers = { "content-type": "application/json" };
   if (ifMatch) headers["if-match"] = ifMatch;
-  return (await request(path, { method, headers, body: JSON.stringify(body) })).body;
+  return answer(path, { method, headers, body: JSON.stringify(body) });
 }
 
 /** The path of a run, or of something of it. */
@@ -69,9 +74,9 @@ export async function opened(path, { headers = {}, ...options } = {}) {
       headers: { ...headers, ...(used ? { authorization: `Bearer ${used}` } : {}) },
     });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, { detail: "the monitor does not answer" });
+    throw lost(error);
   }
+  heardDate(response.headers.get("date"));
   if (response.ok) return response;
   if (response.status === 401 && used === token.value) isLockedOut.set(true);
   const about = await response.json().catch(() => ({}));
@@ -79,7 +84,16 @@ export async function opened(path, { headers = {}, ...options } = {}) {
   throw new Problem(response.status, { ...about, retryAfterS });
 }
 
-async function request(path, options) {
+async function answer(path, options) {
   const response = await opened(path, options);
-  return { body: response.status === 204 ? null : await response.json() };
+  if (response.status === 204) return null;
+  return response.json().catch((error) => {
+    throw lost(error);
+  });
+}
+
+/** What to raise for a request that came to nothing; who ended it knows. */
+function lost(error) {
+  if (error.name === "AbortError") return error;
+  return new Problem(0, { detail: "the monitor does not answer" });
 }
