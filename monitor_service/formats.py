@@ -1,5 +1,6 @@
 """How figures are written for people."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,3 +99,14 @@ def assignments(changes: Any) -> str:
     'threshold=0.3 beta=null'
     """
     return " ".join(f"{name}={value(found)}" for name, found in changes.items())
+
+
+def moves(old: Mapping[str, Any], new: Mapping[str, Any], arrow: str = "->") -> list[str]:
+    """What is other than before, setting by setting.
+
+    >>> moves({"threshold": 0.5, "mode": "off"}, {"threshold": 0.3, "mode": "off", "beta": None})
+    ['threshold 0.5 -> 0.3', 'beta null']
+    """
+    moved = [name for name, found in new.items() if name not in old or old[name] != found]
+    before = {name: f"{value(old[name])} {arrow} " for name in moved if name in old}
+    return [f"{name} {before.get(name, '')}{value(new[name])}" for name in moved]

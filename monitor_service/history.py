@@ -1,7 +1,6 @@
 """What a run has been: records of its steps, their figures as columns, their rewards."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 
 from monitor_service.engine.collapse import Matrix, Outcome, judge
@@ -18,7 +17,7 @@ from monitor_service.resources import (
     StepRecord,
 )
 from monitor_service.retention import Retention
-from monitor_service.series import COLUMNS, ROW_BYTES, WHOLE, Table, least_points, numbers
+from monitor_service.series import COLUMNS, ROW_BYTES, Table, ends, in_bins, least_points
 from monitor_service.store.history import HistoryStore
 from monitor_service.store.redis import RedisStore, first_step
 from monitor_service.views import stored_run
@@ -167,25 +166,7 @@ class History:
 
         def answer() -> StepBins:
             asked = table.between(first, state.step if last is None else last)
-            size = max(1, math.ceil(len(asked) / bins))
-            steps = asked.binned("step", size)
-            low = {"step": numbers(steps.low, int)}
-            mean = {"step": numbers(steps.high, int)}
-            high = dict(mean)
-            for name in fields[1:]:
-                found, kind = asked.binned(name, size), int if name in WHOLE else float
-                low[name], high[name] = numbers(found.low, kind), numbers(found.high, kind)
-                mean[name] = numbers(found.mean)
-            return StepBins(
-                run_id=run_id,
-                fields=fields,
-                total=len(asked),
-                steps_per_bin=size,
-                **_ends(asked),
-                columns=mean,
-                low=low,
-                high=high,
-            )
+            return in_bins(run_id, asked, fields, bins)
 
         return await asyncio.to_thread(answer)
 
@@ -217,18 +198,10 @@ def _columns(
         run_id=run_id,
         fields=fields,
         total=total,
-        **_ends(shown),
+        **ends(shown),
         next_from=next_from,
         columns={name: shown.values(name) for name in fields},
     )
-
-
-def _ends(table: Table) -> dict[str, int | None]:
-    steps = table.column("step")
-    return {
-        "steps_from": int(steps[0]) if len(steps) else None,
-        "steps_to": int(steps[-1]) if len(steps) else None,
-    }
 
 
 def _judged(rewards: Matrix, primary: Matrix | None, settings: Settings) -> list[Group]:

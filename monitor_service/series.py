@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from monitor_service.engine.collapse import Matrix
 from monitor_service.engine.state import RunState
-from monitor_service.resources import StepRecord
+from monitor_service.resources import StepBins, StepRecord
 
 COLUMNS = (
     *("step", "attempt", "at_s"),
@@ -179,6 +179,46 @@ class Bins:
     low: Matrix
     mean: Matrix
     high: Matrix
+
+
+def in_bins(
+    run_id: str,
+    table: Table,
+    fields: Sequence[str],
+    most: int,
+    *,
+    whole: Collection[str] = WHOLE,
+) -> StepBins:
+    """The fields of these steps, `step` among them, in at most so many bins of as many steps.
+
+    `whole` names columns of whole numbers, `step` among them.
+    """
+    size = max(1, math.ceil(len(table) / most))
+    columns = dict[str, list[float | None]]
+    mean, low, high = columns(), columns(), columns()
+    for name in fields:
+        found, kind = table.binned(name, size), int if name in whole else float
+        low[name], high[name] = numbers(found.low, kind), numbers(found.high, kind)
+        mean[name] = high[name] if name == "step" else numbers(found.mean)
+    return StepBins(
+        run_id=run_id,
+        fields=list(fields),
+        total=len(table),
+        steps_per_bin=size,
+        **ends(table),
+        columns=mean,
+        low=low,
+        high=high,
+    )
+
+
+def ends(table: Table) -> dict[str, int | None]:
+    """The first and the last step; None without one."""
+    steps = table.column("step")
+    return {
+        "steps_from": int(steps[0]) if len(steps) else None,
+        "steps_to": int(steps[-1]) if len(steps) else None,
+    }
 
 
 def numbers(values: Matrix, kind: type[int] | type[float] = float) -> list[float | None]:

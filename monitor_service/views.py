@@ -6,8 +6,8 @@ from monitor_service.engine.settings import KNOBS, Settings
 from monitor_service.engine.steering import controller
 from monitor_service.errors import RunDeleted, RunNotFound
 from monitor_service.resources import Requested, Run, StepRecord
-from monitor_service.store.redis import RedisStore, StoredRun
-from monitor_service.wire import Injection, check_run_id
+from monitor_service.store.redis import RedisStore, StoredRun, first_step
+from monitor_service.wire import Applied, Injection, check_run_id
 
 
 async def stored_run(store: RedisStore, run_id: str) -> StoredRun:
@@ -38,7 +38,8 @@ def view(stored: StoredRun, now_s: float, attempt: int | None = None) -> Run:
     state, about = stored.state, stored.about
     acting = state.settings.in_force(step=state.step + 1, now_s=now_s)
     verdicts = _verdicts(stored, now_s)
-    newest = stored.last.collapse if stored.last else None
+    newest = _newest(stored)
+    applied = newest.applied if newest else None
     return Run(
         id=stored.run_id,
         created_at_s=about.created_at_s,
@@ -49,8 +50,13 @@ def view(stored: StoredRun, now_s: float, attempt: int | None = None) -> Run:
         tags=about.tags,
         notes=about.notes,
         deleted=about.deleted,
-        headline=headline(state, verdicts, has_reported=stored.last is not None),
-        controller=controller(acting, newest, _injected(stored.last, acting)),
+        headline=headline(state, verdicts, has_reported=state.step >= first_step(state)),
+        controller=controller(
+            acting,
+            newest.collapse if newest else None,
+            _injected(applied),
+            was_shadow=applied is not None and applied.shadow is not None,
+        ),
         baselines=state.health.baselines,
         counters=state.counters,
         settings=state.settings,
@@ -64,14 +70,17 @@ def view(stored: StoredRun, now_s: float, attempt: int | None = None) -> Run:
     )
 
 
-def _injected(last: StepRecord | None, acting: Settings) -> int | None:
+def _newest(stored: StoredRun) -> StepRecord | None:
+    """The record of the newest step; None when an attempt goes back behind it."""
+    last = stored.last
+    return last if last and last.step <= stored.state.step else None
+
+
+def _injected(applied: Applied | None) -> int | None:
     """Groups the trainer injected at a step, or would have; None when it does not say."""
-    applied = last.applied if last else None
     if applied is None:
         return None
-    done: Injection = applied
-    if acting.mode == "shadow" and applied.shadow:
-        done = applied.shadow
+    done: Injection = applied.shadow or applied
     return done.injected_wrong + done.injected_correct
 
 

@@ -100,7 +100,13 @@ class Grafana:
 
     def check(self) -> None:
         """That it is a Grafana, and not too old."""
-        health = self._asked(Health, "tell how it is", "no permission", self._api.health.check)
+        try:
+            health = self._asked(Health, "tell how it is", "no permission", self._api.health.check)
+        except GrafanaFailed as error:
+            if error.status != NOT_FOUND:
+                raise
+            text = f"what answers at {self.url} is not a Grafana, or its address has a path that is"
+            raise GrafanaFailed(f"{text} missing here (404)", status=NOT_FOUND) from error
         major = health.version.partition(".")[0]
         if major.isdecimal() and int(major) < FIRST_WITH_UIDS:
             raise GrafanaFailed(

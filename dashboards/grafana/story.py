@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from html import escape
 from types import MappingProxyType
-from typing import Any
 
-from monitor_service.formats import value
+from monitor_service.formats import moves
 from monitor_service.resources import EventView
 
 QUIET_STEPS = 10
@@ -190,16 +189,9 @@ def _text_of(view: EventView) -> str:
         title = f"{title}: {event.data.get('rule')} ({event.data.get('severity')})"
         lines.append(event.data.get("advice", ""))
     elif TOPICS.get(event.kind) == "settings":
-        lines.append(_moved(event.data.get("old", {}), event.data.get("new", {})))
+        moved = moves(event.data.get("old", {}), event.data.get("new", {}), arrow="→")
+        lines.append(", ".join(moved))
     return _html(title, event.step, lines)
-
-
-def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value(old.get(name))} → {value(new[name])}"
-        for name in new
-        if old.get(name) != new[name]
-    )
 
 
 def _html(title: str, step: int, lines: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -10,10 +10,8 @@ from rich.text import Text
 from monitor_service.cli.client import monitor_at
 from monitor_service.cli.options import DEFAULT_URL, AsJson, RunId, Url
 from monitor_service.cli.terminal import SEVERITY_STYLES, for_machines, out, parts, wrapped
-from monitor_service.formats import clock, value
+from monitor_service.formats import clock, moves
 from monitor_service.resources import OrderView, Origin
-
-ABSENT = object()
 
 
 def audit(
@@ -43,21 +41,11 @@ def _told(order: OrderView) -> Iterator[Text]:
         (order.actor, "bold"),
         f"  {kind}{number}, after step {order.step}",
     )
-    yield from wrapped(f"{_difference(order)}{order.reason}", lead="  ")
+    changed = ", ".join(moves(order.old, order.new))
+    yield from wrapped("; ".join(filter(None, (changed, order.reason))), lead="  ")
     yield from _effect(order)
     if order.origin is not None and (place := _place(order.origin)):
         yield from wrapped(place, lead="  ", style="dim")
-
-
-def _difference(order: OrderView) -> str:
-    """What is other than before, where it is settings."""
-    names = [name for name in order.new if order.old.get(name, ABSENT) != order.new[name]]
-    changed = [f"{name} {_before(order.old, name)}{value(order.new[name])}" for name in names]
-    return f"{', '.join(changed)}; " if changed else ""
-
-
-def _before(old: dict[str, Any], name: str) -> str:
-    return f"{value(old[name])} -> " if name in old else ""
 
 
 def _effect(order: OrderView) -> Iterator[Text]:

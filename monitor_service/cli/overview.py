@@ -21,13 +21,13 @@ from monitor_service.cli.terminal import (
 )
 from monitor_service.diagnose.sentences import advice_of
 from monitor_service.engine.health.alarms import Verdict
-from monitor_service.engine.profiles import from_profile
-from monitor_service.engine.settings import KNOBS, TUNABLE, Settings
+from monitor_service.engine.profiles import own_settings
+from monitor_service.engine.settings import KNOBS, Settings
 from monitor_service.formats import age, assignments, clock, plural, rate, span, value
 from monitor_service.resources import Change, Requested, Run, StepRecord
 from monitor_service.wire import Applied, Sampling
 
-_NOT_OF_A_PROFILE = {"profile", "seed", *KNOBS}
+_NOT_OF_A_PROFILE = {"seed", *KNOBS}
 
 
 def show(run: RunId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
@@ -177,13 +177,10 @@ def _sampling(found: Sampling) -> str:
 
 def _settings(settings: Settings) -> str:
     """What differs from the profile."""
-    usual = from_profile(settings.profile, {})
-    # This threshold is moved by its controller, so a difference is nobody's decision.
-    own = _NOT_OF_A_PROFILE | ({"threshold"} if settings.controller == "paper" else set())
     different = [
-        f"{name}={value(getattr(settings, name))} (profile: {value(getattr(usual, name))})"
-        for name in TUNABLE
-        if name not in own and getattr(settings, name) != getattr(usual, name)
+        f"{name}={value(getattr(settings, name))} (profile: {value(usual)})"
+        for name, usual in own_settings(settings).items()
+        if name not in _NOT_OF_A_PROFILE
     ]
     about = f"profile {settings.profile}, revision {settings.revision}"
     return f"{about}: {', '.join(different)}" if different else f"{about}, as the profile has them"

@@ -6,7 +6,7 @@ import numpy as np
 
 from monitor_service.diagnose.report import Diagnosis
 from monitor_service.resources import StepBins
-from monitor_service.series import COLUMNS, Table, numbers
+from monitor_service.series import COLUMNS, Table, in_bins
 
 _SHARES = {"all_wrong": "acr_wrong", "all_correct": "acr_correct", "uniform_other": "acr_other"}
 
@@ -34,18 +34,4 @@ def binned(
     rows[:, COLUMNS.index("step")] = steps
     for name in known[1:]:
         rows[:, COLUMNS.index(name)] = [values[name].get(step, np.nan) for step in steps]
-    table, size = Table(rows), max(1, math.ceil(len(steps) / bins))
-    found = {name: table.binned(name, size) for name in known}
-    return StepBins(
-        run_id=one.path,
-        fields=known,
-        total=len(steps),
-        steps_per_bin=size,
-        steps_from=steps[0] if steps else None,
-        steps_to=steps[-1] if steps else None,
-        columns={
-            name: numbers(one.high if name == "step" else one.mean) for name, one in found.items()
-        },
-        low={name: numbers(one.low) for name, one in found.items()},
-        high={name: numbers(one.high) for name, one in found.items()},
-    )
+    return in_bins(one.path, Table(rows), known, bins, whole=("step",))

@@ -77,12 +77,12 @@ def headline(state: RunState, verdicts: Sequence[Verdict], *, has_reported: bool
     Args:
         state: of the run.
         verdicts: those of its health and that of its silence, the most severe first.
-        has_reported: whether any step was ever reported.
+        has_reported: whether any step was reported that no later attempt does over again.
     """
     kill = state.settings.kill
     silences = [one for one in verdicts if one.rule == SILENCE_RULE]
     found = _lowered(_finding(state, verdicts))
-    if not has_reported:
+    if not (has_reported or silences):
         is_over = state.ended is not None
         found = f"ended ({state.ended}) before" if is_over else "waiting for"
         found += " the first report" + (f", killed by {kill.actor}" if kill else "")
@@ -90,7 +90,8 @@ def headline(state: RunState, verdicts: Sequence[Verdict], *, has_reported: bool
         found = f"ended ({state.ended}), {found}"
     elif silences:
         quiet_s = number(silences[0].evidence, "quiet_s", 0.0)
-        found = f"silent: no report for {_span(quiet_s)}; before, {found}"
+        before = f"; before, {found}" if has_reported else ""
+        found = f"silent: no report for {_span(quiet_s)}{before}"
     elif kill:
         found = f"killed by {kill.actor}: plain GRPO; {found}"
     # What others wrote may hold line breaks.

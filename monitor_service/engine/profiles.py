@@ -87,3 +87,15 @@ def check_names(changes: Mapping[str, Any]) -> None:
 def from_profile(profile: str, changes: Mapping[str, Any]) -> Settings:
     """Fresh settings of a named profile, with changes on top."""
     return changed(Settings(), {"profile": profile, **changes})
+
+
+def own_settings(settings: Settings) -> dict[str, Any]:
+    """What somebody set to another value than the profile has: the name -> the profile's value."""
+    usual = from_profile(settings.profile, {})
+    # This threshold is moved by its controller, so a difference is nobody's decision.
+    moved = {"threshold"} if settings.controller == "paper" else set()
+    return {
+        name: getattr(usual, name)
+        for name in TUNABLE
+        if name not in moved and getattr(settings, name) != getattr(usual, name)
+    }

@@ -14,14 +14,21 @@ _RATES = {
 }
 
 
-def controller(acting: Settings, newest: StepFigures | None, injected: int | None) -> str:
+def controller(
+    acting: Settings,
+    newest: StepFigures | None,
+    injected: int | None,
+    *,
+    was_shadow: bool = False,
+) -> str:
     """What the controller does at the next step.
 
     Args:
         acting: the settings that act there.
-        newest: figures of the newest step; None before the first.
-        injected: groups that the trainer injected at that step, or would have, had the mode not
+        newest: figures of the newest step; None before the first of an attempt.
+        injected: groups that the trainer injected at that step, or would have, had its mode not
             been shadow; None when it does not say.
+        was_shadow: whether that was its mode there.
     """
     arming = acting.arming
     if kill := acting.kill:
@@ -34,7 +41,11 @@ def controller(acting: Settings, newest: StepFigures | None, injected: int | Non
     if acting.strategy == "none":
         return "Strategy none: nothing is injected."
     is_guarded = acting.controller == "guarded"
-    found = _stage(acting, injected) if is_guarded else _law(acting, newest, injected)
+    unknown = ""
+    if newest is not None and injected is None:
+        unknown = "; the trainer does not say what it applied"
+    done = "" if injected is None else _done(injected, was_shadow=was_shadow)
+    found = _stage(acting, unknown) if is_guarded else _law(acting, newest, done or unknown)
     if why := held(acting):
         found += f"; {why}"
     if acting.mode == "shadow":
@@ -53,14 +64,14 @@ def held(acting: Settings) -> str:
     return ""
 
 
-def _stage(acting: Settings, injected: int | None) -> str:
+def _stage(acting: Settings, unknown: str) -> str:
     """The guarded controller's place, unless it is locked."""
     arming, memory, sides = acting.arming, acting.memory, _SIDES[acting.target]
     since = f"since step {arming.since_step}"
     if arming.stage == "active":
         injecting = "Would inject" if acting.mode == "shadow" else "Injecting"
         limit = f"{arming.steps} of at most {acting.max_active_steps} steps"
-        return f"{injecting} into {sides} {since} ({limit}): {arming.reason}{_unknown(injected)}"
+        return f"{injecting} into {sides} {since} ({limit}): {arming.reason}{unknown}"
     if arming.stage == "cooldown":
         rest = f"{arming.steps} of {acting.cooldown_steps} steps"
         return f"Resting {since} ({rest}): {arming.reason}"
@@ -75,25 +86,22 @@ def _stage(acting: Settings, injected: int | None) -> str:
     return f"Waiting: {memory.num_groups} of the {MIN_GROUPS} groups it needs were seen"
 
 
-def _law(acting: Settings, newest: StepFigures | None, injected: int | None) -> str:
+def _law(acting: Settings, newest: StepFigures | None, done: str) -> str:
     """A law that compares each batch with the threshold."""
     source = newest.acr_source if newest else acting.acr_source
     side = "" if acting.target == "both" else f" into {_SIDES[acting.target]}"
-    is_shadow = acting.mode == "shadow"
+    would = "would inject" if acting.mode == "shadow" else "injects"
     found = (
-        f"{_LAWS[acting.controller]}: {'would inject' if is_shadow else 'injects'}{side} when "
-        f"{_RATES[source]} is above {acting.threshold:.3g}"
+        f"{_LAWS[acting.controller]}: {would}{side} when {_RATES[source]} is above "
+        f"{acting.threshold:.3g}"
     )
     if newest is None:
         return found
     if newest.acr_decision is None:
         return f"{found}; the newest step gave nothing to decide by"
-    found += f"; it was {newest.acr_decision:.3g} in the newest step"
-    if injected is None:
-        return f"{found}{_unknown(injected)}"
+    return f"{found}; it was {newest.acr_decision:.3g} in the newest step{done}"
+
+
+def _done(injected: int, *, was_shadow: bool) -> str:
     count = {0: "none", 1: "1 group"}.get(injected, f"{injected} groups")
-    return f"{found}, {count} {'would be ' if is_shadow else ''}injected"
-
-
-def _unknown(injected: int | None) -> str:
-    return "; the trainer does not say what it applied" if injected is None else ""
+    return f", {count} {'would be ' if was_shadow else ''}injected"

@@ -34,32 +34,47 @@ class Alarms:
 
 def followed(views: Iterable[EventView], verdicts: Sequence[Verdict]) -> Alarms:
     """The alarms behind these events, the oldest first; `verdicts` stand now."""
+    told = [view.event for view in views]
+    counting = _counting(told)
     episodes: list[Episode] = []
-    num_replaced = 0
-    for view in views:
-        event = view.event
-        rule = event.data.get("rule")
-        standing = [one for one in episodes if one.resolved is None and one.verdict.rule == rule]
+    for event in counting:
+        standing = [one for one in episodes if one.resolved is None]
+        its = [one for one in standing if one.verdict.rule == event.data.get("rule")]
         match event.kind:
             case "alarm_raised" | "alarm_updated":
-                if not standing:
-                    standing = [Episode(_verdict(event), "info", raised=event.step)]
-                    episodes += standing
-                _tell(standing[0], _verdict(event))
+                if not its:
+                    its = [Episode(_verdict(event), "info", raised=event.step)]
+                    episodes += its
+                _tell(its[0], _verdict(event))
             case "alarm_resolved":
-                for one in standing:
-                    one.resolved = event.step
+                _end(its, event.step)
             case "resumed":
-                kept = [one for one in episodes if one.raised <= event.step]
-                num_replaced += len(episodes) - len(kept)
-                episodes = kept
-                _go_back(episodes, event)
+                # Silence, which no step raised.
+                still = event.data["alarms"]
+                _end([one for one in standing if one.verdict.rule not in still], event.step)
             case "ended":
-                for one in episodes:
-                    if one.verdict.rule == SILENCE_RULE and one.resolved is None:
-                        one.resolved = event.step
+                _end([one for one in standing if one.verdict.rule == SILENCE_RULE], event.step)
     _end_with(episodes, verdicts)
-    return Alarms(episodes=episodes, num_replaced=num_replaced)
+    return Alarms(episodes=episodes, num_replaced=_num_raised(told) - _num_raised(counting))
+
+
+def _counting(told: Iterable[Event]) -> list[Event]:
+    """Without those of steps that a later attempt did over again."""
+    counting: list[Event] = []
+    for event in told:
+        if event.kind == "resumed":
+            counting = [one for one in counting if one.step <= event.step]
+        counting.append(event)
+    return counting
+
+
+def _num_raised(told: Iterable[Event]) -> int:
+    return sum(event.kind == "alarm_raised" for event in told)
+
+
+def _end(episodes: Iterable[Episode], step: int) -> None:
+    for one in episodes:
+        one.resolved = step
 
 
 def _verdict(event: Event) -> Verdict:
@@ -78,16 +93,6 @@ def _verdict(event: Event) -> Verdict:
 def _tell(episode: Episode, verdict: Verdict) -> None:
     episode.verdict = verdict
     episode.worst = max(episode.worst, verdict.severity, key=SEVERITIES.index)
-
-
-def _go_back(episodes: Sequence[Episode], event: Event) -> None:
-    """A new attempt continues after an earlier step, with the alarms that stood there."""
-    for one in episodes:
-        stood = one.verdict.rule in event.data["alarms"]
-        if stood and one.resolved is not None and one.resolved > event.step:
-            one.resolved = None
-        elif not stood and one.resolved is None:
-            one.resolved = event.step
 
 
 def _end_with(episodes: list[Episode], verdicts: Sequence[Verdict]) -> None:

@@ -21,7 +21,7 @@ def drawn(story: Story) -> str:
     marks = episodes.marks(story.alarms.episodes)
     about = panels.about(story.bins, has_alarms=bool(marks))
     if 0 < len(story.orders) <= MOST_MARKS:
-        at = (orders.at(one) for one in story.orders)
+        at = orders.places(story.orders, story.resumes)
         marks += [plots.Mark(step=step, colour="soft", style="dotted") for step in at]
         about += paragraph("Dotted, upright: an order, numbered as in the table below.", "soft")
     figures = [
@@ -38,10 +38,11 @@ def _rows(story: Story) -> Iterator[timeline.Row]:
     if acting := injection.stretches(story.injected):
         spans = [(start - 0.5, end + 0.5, "main") for start, end in acting]
         yield timeline.Row(label="injected", spans=spans, told=injection.when(acting))
-    if killed := list(orders.killed(story.orders, story.run.step)):
+    at = orders.places(story.orders, story.resumes)
+    if killed := list(orders.killed(story.orders, at, story.run.step)):
         told = ", ".join(f"{start:.0f} to {end:.0f}" for start, end, _ in killed)
         yield timeline.Row(label="killed", spans=killed, told=told)
-    if points := list(orders.points(story.orders, last - first)):
+    if points := list(orders.points(at, last - first)):
         told = ", ".join(f"{name} at {step:.0f}" for step, name in points)
         yield timeline.Row(label="orders", points=points, told=told)
 

@@ -39,8 +39,10 @@ def sentences(story: Story) -> Iterator[str]:
         yield f"Injected: {sides}, {acted}{place}."
         if much := _amounts([one.applied for one in story.samples if one.applied]):
             yield much
-    else:
+    elif any(found is not None for found in story.injected.high["injected_wrong"]):
         yield "Nothing was injected."
+    elif story.injected.total:
+        yield "The trainer does not say what it injected."
     if count.shadow_wrong or count.shadow_correct:
         sides = _sides(count.shadow_wrong, count.shadow_correct)
         yield f"Shadow: {sides} would have been injected, had the mode been active."

@@ -1,11 +1,10 @@
 """What people ordered, as rows of a table and as points of a timeline."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from monitor_service.diagnose.markup import Cell
-from monitor_service.formats import moment, value
-from monitor_service.resources import OrderView
+from monitor_service.formats import moment, moves
+from monitor_service.resources import EventView, OrderView
 
 HEAD = ("#", "when, UTC", "after step", "who", "what", "why", "applied")
 NEAR = 0.04
@@ -20,32 +19,44 @@ def rows(orders: Sequence[OrderView]) -> list[tuple[Cell, ...]]:
     ]
 
 
-def at(order: OrderView) -> int:
-    """The first step made with it; the newest one when it was given while nobody says so."""
-    return order.step if order.applied_step is None else order.applied_step
+def places(orders: Iterable[OrderView], resumes: Iterable[EventView]) -> list[int]:
+    """The first step made with each; the newest one when it was given while nobody says so.
+
+    What people set outlives a resume: where a later attempt goes back behind it, the first of that.
+    """
+    starts = [(view.at_s, view.event.step + 1) for view in resumes]
+    return [
+        min(
+            [one.step if one.applied_step is None else one.applied_step]
+            + [step for at_s, step in starts if at_s > one.at_s]
+        )
+        for one in orders
+    ]
 
 
-def points(orders: Sequence[OrderView], num_steps: float) -> Iterator[tuple[float, str]]:
-    """Their numbers where they acted; those of orders that are near each other together."""
+def points(at: Sequence[int], num_steps: float) -> Iterator[tuple[float, str]]:
+    """Numbers of orders at their places; those that are near each other together."""
     groups: list[list[int]] = []
-    for index, order in enumerate(orders):
-        if groups and at(order) - at(orders[groups[-1][0]]) < NEAR * num_steps:
+    for index, step in enumerate(at):
+        if groups and step - at[groups[-1][0]] < NEAR * num_steps:
             groups[-1].append(index)
         else:
             groups.append([index])
     for first, *others in groups:
         name = f"{first + 1}-{others[-1] + 1}" if others else str(first + 1)
-        yield at(orders[first]), name
+        yield at[first], name
 
 
-def killed(orders: Sequence[OrderView], newest: int) -> Iterator[tuple[float, float, str]]:
-    """Spans in which the run was killed."""
+def killed(
+    orders: Sequence[OrderView], at: Sequence[int], newest: int
+) -> Iterator[tuple[float, float, str]]:
+    """Spans in which the run was killed; `at` has the places of the orders."""
     since: int | None = None
-    for order in orders:
+    for order, step in zip(orders, at, strict=True):
         if order.kind == "killed" and since is None:
-            since = at(order)
+            since = step
         elif order.kind == "rearmed" and since is not None:
-            yield since, at(order), "soft"
+            yield since, step, "soft"
             since = None
     if since is not None:
         yield since, newest, "soft"
@@ -58,13 +69,7 @@ def _what(order: OrderView) -> str:
         return name
     if order.kind == "command_given":
         return f"{name}: {order.new['command']['kind']}"
-    moved = [name for name, new in order.new.items() if order.old.get(name, ...) != new]
-    changes = (f"{one}: {_known(order.old, one)} -> {value(order.new[one])}" for one in moved)
-    return "\n".join((name, *changes))
-
-
-def _known(settings: dict[str, Any], name: str) -> str:
-    return value(settings[name]) if name in settings else "-"
+    return "\n".join((name, *moves(order.old, order.new)))
 
 
 def _effect(order: OrderView) -> str:

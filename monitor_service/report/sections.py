@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from monitor_service.diagnose.episodes import cards
 from monitor_service.diagnose.markup import Cell, facts, listed, paragraph, table, text
 from monitor_service.diagnose.sentences import ABOUT_ACR
-from monitor_service.engine.profiles import from_profile
-from monitor_service.engine.settings import TUNABLE, Settings
+from monitor_service.engine.profiles import own_settings
+from monitor_service.engine.settings import Settings
 from monitor_service.formats import moment, percent, plural, span, value
 from monitor_service.report import charts, injection, orders
 from monitor_service.report.doubts import doubts
@@ -83,12 +83,7 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
 
 
 def _settings(settings: Settings) -> str:
-    usual = from_profile(settings.profile, {})
-    moved = [
-        f"{name} {value(getattr(settings, name))}"
-        for name in TUNABLE
-        if getattr(settings, name) != getattr(usual, name)
-    ]
+    moved = [f"{name} {value(getattr(settings, name))}" for name in own_settings(settings)]
     return f"profile {settings.profile}" + (f", but {', '.join(moved)}" if moved else "")
 
 
@@ -98,7 +93,7 @@ def _state(story: Story) -> str:
         return f"ended: {run.ended}"
     if any(one.rule == "reports_stopped" for one in run.verdicts):
         return "silent: its reports have stopped"
-    return "waits for its first report" if run.last is None else "training"
+    return "training" if story.bins.total else "waits for its first report"
 
 
 def _figures(story: Story) -> str:
@@ -189,7 +184,7 @@ def _loop(story: Story) -> Iterator[str]:
         yield f"Never reported: {plural(run.counters.missing_steps, 'step')}."
     applied = [(one, one.applied) for one in story.samples if one.applied is not None]
     if not applied:
-        if run.last is not None:
+        if bins.total:
             yield "The trainer does not say which settings it applied."
         return
     versions = [found for found in bins.low["applied_version"] if found is not None]

@@ -3,7 +3,6 @@
 A run that trains on meanwhile is told up to the step it stood at when the gathering began.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -56,6 +55,7 @@ class Story:
         end: over the last.
         injected: in finer bins, the groups that were injected.
         samples: records of some steps, ascending.
+        resumes: the events of new attempts.
         orders: of people, the oldest first; the newest `MOST_ORDERS`.
         events: beside alarms and orders, the oldest first; the newest `MOST_EVENTS`.
         failure: where the health rules failed; "" when they did not.
@@ -69,6 +69,7 @@ class Story:
     injected: StepBins
     samples: Sequence[StepRecord]
     alarms: Alarms
+    resumes: Sequence[EventView]
     orders: Sequence[OrderView]
     events: Sequence[EventView]
     forecast: ForecastView
@@ -83,17 +84,18 @@ def gathered(monitor: MonitorApi, run_id: str) -> Story:
     diagnosis = monitor.diagnosis(run_id)
     last = run.step or None
     bins = monitor.binned(run_id, FIELDS, panels.MOST_BINS, last=last)
+    sides = ("injected_wrong", "injected_correct")
+    injected = monitor.binned(run_id, sides, FINE_BINS, last=last)
     return Story(
         version=monitor.health().version,
         run=run,
         bins=bins,
         start=_tenth(monitor, bins, is_last=False),
         end=_tenth(monitor, bins, is_last=True),
-        injected=monitor.binned(
-            run_id, ("injected_wrong", "injected_correct"), FINE_BINS, last=last
-        ),
-        samples=[] if bins.steps_from is None else _samples(monitor, run, bins.steps_from),
+        injected=injected,
+        samples=_samples(monitor, run_id, injected),
         alarms=followed(alarms, run.verdicts),
+        resumes=[view for view in alarms if view.event.kind == "resumed"],
         orders=list(islice(monitor.orders(run_id), MOST_ORDERS))[::-1],
         events=list(islice(monitor.events(run_id, kinds=TOLD), MOST_EVENTS))[::-1],
         forecast=monitor.forecast(run_id),
@@ -110,16 +112,17 @@ def _tenth(monitor: MonitorApi, bins: StepBins, *, is_last: bool) -> StepBins | 
     return monitor.binned(bins.run_id, FIELDS, 1, first=first, last=first + reach)
 
 
-def _samples(monitor: MonitorApi, run: Run, first: int) -> list[StepRecord]:
-    """Records evenly from the oldest that is kept to the newest; gaps have none."""
-    oldest = first
-    if _record(monitor, run.id, first) is None:
-        steps = range(first, run.step)
-        oldest += bisect_left(
-            steps, True, key=lambda step: _record(monitor, run.id, step) is not None
-        )
-    wanted = np.unique(np.linspace(oldest, run.step, NUM_SAMPLES).round().astype(int))
-    return [record for step in wanted if (record := _record(monitor, run.id, int(step)))]
+def _samples(monitor: MonitorApi, run_id: str, bins: StepBins) -> list[StepRecord]:
+    """Records evenly from the oldest that is kept to the newest, of steps that begin a bin."""
+    if bins.steps_from is None or bins.steps_to is None:
+        return []
+    oldest = next(monitor.steps(run_id, first=bins.steps_from, last=bins.steps_to), None)
+    if oldest is None:
+        return []
+    begun = [int(step or 0) for step in bins.low["step"]]
+    known = sorted({oldest.step, *(step for step in begun if step > oldest.step), bins.steps_to})
+    chosen = np.unique(np.linspace(0, len(known) - 1, NUM_SAMPLES).round().astype(int))
+    return [record for at in chosen if (record := _record(monitor, run_id, known[at]))]
 
 
 def _record(monitor: MonitorApi, run_id: str, step: int) -> StepRecord | None:

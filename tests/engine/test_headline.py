@@ -144,6 +144,13 @@ def test_a_silent_run_says_for_how_long_and_what_was_before():
     assert found.startswith("Silent: no report for 12 min; before, stalled since step 1: ")
 
 
+def test_a_run_begun_anew_that_stays_silent_had_nothing_before():
+    silent = silence(last_report_at_s=0, now_s=12.9 * 60, typical_step_s=None, step=0)
+    assert silent is not None
+    found = headline(RunState(settings=Settings()), [silent], has_reported=False)
+    assert found == "Silent: no report for 12 min."
+
+
 def test_a_killed_run_says_by_whom_on_one_line():
     state = RunState(settings=Settings(), step=12, health=examined(rewards(*[0.5] * 12))[0])
     state = killed(state, actor="a\nna", reason="why", now_s=0)

@@ -11,7 +11,7 @@ from msgspec.structs import fields, replace
 from monitor_service.engine.collapse import REWARD_LIMIT, RewardRange
 from monitor_service.engine.controllers import CONTROLLERS
 from monitor_service.engine.orders import Kill, Override
-from monitor_service.engine.profiles import PROFILES, changed, from_profile
+from monitor_service.engine.profiles import PROFILES, changed, from_profile, own_settings
 from monitor_service.engine.settings import KNOBS, OVERRIDABLE, TUNABLE, Settings
 from monitor_service.engine.virtual import STRATEGIES
 from monitor_service.errors import InvalidInput
@@ -371,3 +371,9 @@ def test_a_name_nobody_knows_is_answered_with_the_nearest_and_all_others(name, s
         from_profile("paper", {name: 1})
     assert refused.value.field == name
     assert said in refused.value.allowed
+
+
+def test_what_somebody_set_is_told_from_what_a_controller_moves():
+    own = {"threshold": 0.4, "temperature": 1.1}
+    assert own_settings(from_profile("paper", own)) == {"temperature": None}
+    assert own_settings(from_profile("guarded", own)) == {"threshold": 0.3, "temperature": None}

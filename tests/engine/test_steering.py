@@ -23,9 +23,15 @@ def ran(profile: str, num_steps: int, num_wrong: int = 12, **changes) -> tuple[R
     return state, said(state, newest)
 
 
-def said(state: RunState, newest: StepFigures | None, injected: int | None = 3) -> str:
+def said(
+    state: RunState,
+    newest: StepFigures | None,
+    injected: int | None = 3,
+    *,
+    was_shadow: bool = False,
+) -> str:
     acting = state.settings.in_force(step=state.step + 1, now_s=0)
-    return controller(acting, newest, injected)
+    return controller(acting, newest, injected, was_shadow=was_shadow)
 
 
 def test_before_the_first_report_the_law_is_told():
@@ -107,10 +113,26 @@ def test_shadow_says_what_would_be_done():
         "Observing, nothing is injected (shadow): would inject into all-wrong groups since step 5 "
         "(2 of at most 50 steps): 0.750 less 1.64 x 0.055 is above 0.3."
     )
-    assert ran("paper", 1, mode="shadow")[1] == (
+    assert ran("paper", 0, mode="shadow")[1] == (
         "Observing, nothing is injected (shadow): paper's law: would inject when the ACR of a "
-        "batch is above 0.5; it was 0.75 in the newest step, 3 groups would be injected."
+        "batch is above 0.5."
     )
+
+
+@pytest.mark.parametrize("mode", ["active", "shadow"])
+def test_what_the_newest_step_did_goes_by_its_own_mode(mode):
+    state = RunState(settings=from_profile("paper", {}))
+    rewards = np.array([WRONG] * 12 + [MIXED] * 4)
+    state, newest, _ = advance(state, Observation(step=1, rewards=rewards), now_s=0)
+    state = with_changes(state, {"mode": mode})
+    assert said(state, newest, 3).endswith("in the newest step, 3 groups injected.")
+    found = said(state, newest, 3, was_shadow=True)
+    assert found.endswith("in the newest step, 3 groups would be injected.")
+
+
+def test_before_a_step_of_its_own_an_attempt_is_not_said_to_hide_what_it_did():
+    state, _ = ran("guarded", 6)
+    assert said(state, None, None).endswith("0.750 less 1.64 x 0.055 is above 0.3.")
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,15 @@ def test_a_host_that_can_have_no_address_is_told_in_a_sentence(acr_grafana, monk
     assert ended.err.count("\n") == 1
 
 
+def test_an_address_where_something_else_answers_is_told(acr_grafana, served):
+    ended = acr_grafana("publish", "--grafana-url", served.url)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == (
+        f"acr: what answers at {served.url} is not a Grafana, or its address has a path that is "
+        "missing here (404)\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("behaviour", "told"),
     [
@@ -305,7 +314,7 @@ def test_a_host_that_can_have_no_address_is_told_in_a_sentence(acr_grafana, monk
         (reply(200, "<html>Log in</html>", "text/html"), "is not a Grafana, or not one"),
         (reply(200, "so it is"), "is not a Grafana, or not one"),
         (reply(200, "[1, 2]"), "is not a Grafana, or not one"),
-        (reply(404, "page not found", "text/plain"), "page not found \\(404\\)"),
+        (reply(404, "page not found", "text/plain"), "(not found|missing here) \\(404\\)"),
         (reply(302, "", location="https://grafana.example.org"), "redirects to https://grafana.ex"),
         (lose_answer, "no Grafana answers at .*: Remote end closed connection"),
     ],
@@ -382,7 +391,7 @@ def test_a_grafana_below_a_path_is_asked_there(acr_grafana, fake):
     ended = acr_grafana("publish", "--grafana-url", f"{fake.url}/grafana/")
     assert ended.status == 0, ended.err
     assert f"{fake.url}/grafana/d/{UIDS[0]}/slug" in ended.words
-    assert "Not found (404)" in acr_grafana("publish").err
+    assert "its address has a path that is missing here (404)" in acr_grafana("publish").err
 
 
 def test_the_distribution_brings_the_group_and_the_dashboards():

@@ -88,6 +88,22 @@ def test_a_new_attempt_takes_back_what_rose_after_its_start():
     assert alarms.num_replaced == 1
 
 
+def test_how_bad_it_got_in_steps_that_were_done_over_again_does_not_count():
+    alarms = followed(
+        [
+            raised("kl_drift", 10),
+            raised("kl_drift", 50, "critical", kind="alarm_updated"),
+            event("resumed", 30, attempt=2, from_step=60, alarms=["kl_drift"]),
+            resolved("kl_drift", 35),
+        ],
+        [],
+    )
+    (one,) = alarms.episodes
+    assert (one.raised, one.resolved, one.worst) == (10, 35, "warning")
+    assert one.verdict.cause == "alarm_raised at 10"
+    assert alarms.num_replaced == 0
+
+
 def test_a_silence_is_over_when_the_trainer_starts_again():
     views = [raised("reports_stopped", 20), event("resumed", 20, attempt=2, alarms=[])]
     assert spans(followed(views, [])) == [("reports_stopped", 20, 20)]

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from monitor_service.report.orders import killed, points, rows
-from monitor_service.resources import OrderView
+from monitor_service.engine.events import Event
+from monitor_service.report.orders import killed, places, points, rows
+from monitor_service.resources import EventView, OrderView
 
 
 def order(kind: str, step: int, **fields: Any) -> OrderView:
@@ -31,7 +32,7 @@ def test_a_row_says_who_when_why_what_and_from_which_step_on():
     )
     (row,) = rows([change])
     # 60 * 7 s after the epoch; the mode was named and did not change.
-    what = "settings changed\nthreshold: 0.5 -> 0.3"
+    what = "settings changed\nthreshold 0.5 -> 0.3"
     assert row == (1, "1970-01-01 00:07", 7, "ana", what, "why not", "at step 9")
 
 
@@ -57,17 +58,36 @@ def test_kills_overrides_and_commands_are_told_by_their_names():
     assert [row[4] for row in told] == [
         "killed",
         "rearmed",
-        "override added 2\nbeta: null -> 0.1",
+        "override added 2\nbeta null -> 0.1",
         "command given: save",
     ]
 
 
+def resumed(after_order: int, step: int) -> EventView:
+    """A new attempt that continues after `step`, begun a second after that order."""
+    event = Event(kind="resumed", step=step, message="", data={})
+    return EventView(id="1-0", at_s=60.0 * after_order + 1, event=event)
+
+
+def test_an_order_acts_from_the_first_step_made_with_it():
+    waiting = order("settings_changed", 8, applied_step=None)
+    assert places([order("settings_changed", 7), waiting], []) == [9, 8]
+
+
+def test_an_order_acts_from_the_start_of_an_attempt_that_goes_back_behind_it():
+    given = [order("killed", step) for step in (10, 40, 90)]
+    # Back to 50, then, before the last order, to 30: steps 31 and later were all made with the
+    # second. The first and the last were given before and after what was done over again.
+    again = [resumed(41, 50), resumed(42, 30)]
+    assert places(given, again) == [12, 31, 92]
+
+
 def test_orders_that_are_near_each_other_share_a_place():
-    given = [order("killed", step) for step in (10, 11, 50)]
-    # 4 % of 100 steps are 4; the first two act at 12 and 13.
-    assert list(points(given, 100)) == [(12, "1-2"), (52, "3")]
+    # 4 % of 100 steps are 4.
+    assert list(points([12, 13, 52], 100)) == [(12, "1-2"), (52, "3")]
 
 
 def test_a_kill_lasts_until_the_run_is_rearmed():
     given = [order("killed", 10), order("killed", 12), order("rearmed", 20), order("killed", 30)]
-    assert [(first, last) for first, last, _ in killed(given, 40)] == [(12, 22), (32, 40)]
+    found = killed(given, [12, 14, 22, 32], 40)
+    assert [(first, last) for first, last, _ in found] == [(12, 22), (32, 40)]

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from redis import Redis
 
+from monitor_service.client.api import MonitorApi
 from monitor_service.diagnose import svg
 from monitor_service.formats import value
 from monitor_service.report import comparison
-from monitor_service.report.story import NUM_SAMPLES
+from monitor_service.report.story import NUM_SAMPLES, gathered
 from monitor_service.series import COLUMNS
 from monitor_service.store.keys import RunKeys
 from tests.diagnose.samples import jsonl, rising
@@ -54,7 +55,7 @@ def test_the_page_tells_the_whole_story(written, story, base_url):
     for told in (
         "ended: finished",
         f"60; {60 * 16 * 4} completions scored",
-        "profile paper, but threshold",
+        "profile paper, but epsilon_high 0.28",  # Its controller moves the threshold.
         "beta 0.1",
         "team: rl",
         # 3 wrong and 1 correct in each of 5 steps.
@@ -102,7 +103,7 @@ def test_what_people_wrote_is_text_whatever_it_is(client, written, story):
     assert order[2:] == [
         "30",
         "ana",
-        f"settings changed\nthreshold: {tau} -> 0.3\nepsilon_high: null -> 0.28",
+        f"settings changed\nthreshold {tau} -> 0.3\nepsilon_high null -> 0.28",
         AS_TEXT,
         f"at step 32\nignored: epsilon_high: {AS_TEXT}",
     ]
@@ -175,6 +176,20 @@ def test_steps_that_were_done_over_again_are_said_to_be(client, written, reporte
     page = written(run_id)
     assert "3, in 2 attempts" in page.words
     assert "Steps that an attempt did over again" in page.words
+    client.post("/v1/runs", json={"id": run_id, "resume_from_step": 0})
+    page = written(run_id)
+    assert "waits for its first report" in page.words
+    assert "No step was reported yet." in page.words
+    assert "does not say" not in page.words
+
+
+def test_of_a_trainer_that_does_not_say_what_it_applied_nothing_is_claimed(written, reported):
+    page = written(reported(new_run_id(), [body(step) for step in range(1, 6)]))
+    assert "Nothing was injected" not in page.words
+    assert "The trainer does not say what it injected." in page.words
+    assert "The trainer does not say which settings it applied." in page.words
+    page = written(reported(new_run_id(), [body(1, applied=applied(1))]))
+    assert "Nothing was injected." in page.words
 
 
 # Strange runs
@@ -241,6 +256,25 @@ def test_of_many_records_only_some_are_read(client, written, reported):
     path = reported(new_run_id(), [body(step, applied=applied(step)) for step in range(1, 121)])
     page = written(path)
     assert f"at {NUM_SAMPLES} sampled steps: at most 0 steps" in page.words
+
+
+def test_samples_are_of_steps_that_were_reported(base_url, reported):
+    numbers = range(7, 1401, 7)
+    run_id = reported(new_run_id(), [body(step) for step in numbers])
+    with MonitorApi(base_url) as monitor:
+        found = [one.step for one in gathered(monitor, run_id).samples]
+    assert (len(found), found[0], found[-1]) == (NUM_SAMPLES, 7, 1400)
+    # 199 steps on in 59: 3 or 4 at a time.
+    assert {(later - one) // 7 for one, later in itertools.pairwise(found)} == {3, 4}
+
+
+def test_the_oldest_record_is_found_between_gaps(base_url, reported, redis_url):
+    run_id = reported(new_run_id(), [body(step) for step in range(1, 402, 50)])
+    with Redis.from_url(redis_url) as redis:
+        redis.hdel(RunKeys(run_id).steps, "1:1", "1:51")
+    with MonitorApi(base_url) as monitor:
+        found = [one.step for one in gathered(monitor, run_id).samples]
+    assert found == [101, 151, 201, 251, 301, 351, 401]
 
 
 # Beside other runs

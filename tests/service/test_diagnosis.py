@@ -68,6 +68,23 @@ def test_a_run_says_what_its_controller_does_and_the_trainer_did(client):
     )
 
 
+def test_what_an_attempt_does_over_again_is_not_what_the_run_says_of_itself(client, run_id):
+    patched(client, run_id, controller="fixed", acr_source="batch")
+    law = "Fixed threshold: injects when the ACR of a batch is above 0.5"
+    done = applied(injected_wrong=3)
+    reported(client, run_id, *range(1, 5), rewards=[WRONG] * 12 + [MIXED] * 4, applied=done)
+    assert run_of(client, run_id)["controller"] == (
+        f"{law}; it was 0.75 in the newest step, 3 groups injected."
+    )
+    for after, headline in (
+        (2, "Too early to tell: 2 steps."),
+        (0, "Waiting for the first report."),
+    ):
+        client.post("/v1/runs", json={"id": run_id, "resume_from_step": after})
+        run = run_of(client, run_id)
+        assert (run["headline"], run["controller"]) == (headline, f"{law}.")
+
+
 def test_baselines_are_there_once_they_are_known(client, run_id):
     scalars = {"entropy": 0.5, "grad_norm": 2.0, "completion_length_mean": 100.0}
     reported(client, run_id, 1, 2, scalars=scalars)
