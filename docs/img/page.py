@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +22,6 @@ from rich.console import Console
 from monitor_service.client.api import MonitorApi
 from monitor_service.client.stream import Told
 from monitor_service.resources import Run, StepRecord
-from monitor_service.wire import CreateRun
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -30,6 +30,8 @@ CHROMIUM = "/usr/bin/chromium"
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 PAPER: ViewportSize = {"width": 1100, "height": 2000}
+TALL: ViewportSize = {"width": 1280, "height": 3000}
+"""Holds all of a run, so that nothing covers a part of it."""
 PATIENCE_MS = 60_000
 NUM_STEPS = 400
 
@@ -56,14 +58,14 @@ def main() -> None:
                 command, cwd=ROOT, env=ONE_THREAD, check=True, stdout=DEVNULL, stderr=DEVNULL
             )
         say(f"{LIVE} trains ...")
-        monitor = stack.enter_context(MonitorApi(url))
-        monitor.create(CreateRun(id=LIVE, profile="paper", tags={"team": "math", "seed": "0"}))
-        monitor.describe(LIVE, notes="Two-operand addition, from a warm start.")
         command = training(url, LIVE, folder, "toy", "paper", beta=0.01, max_steps=1_000_000)
         live = Popen(command, cwd=ROOT, env=ONE_THREAD, stdout=DEVNULL, stderr=DEVNULL)
         stack.enter_context(live)
         stack.callback(live.kill)
-        steer(monitor)
+        with MonitorApi(url) as monitor:
+            while not any(one.id == LIVE for one in monitor.runs()):
+                time.sleep(0.2)
+            steer(monitor)
         say("pictures ...")
         take(url, redis_url, folder)
 
@@ -99,6 +101,8 @@ def training(
 
 def steer(monitor: MonitorApi) -> None:
     """What people might do to a run under way."""
+    tags = {"team": "math", "seed": "0"}
+    monitor.describe(LIVE, tags=tags, notes="Two-operand addition, from a warm start.")
     past(monitor, 80)
     monitor.change(LIVE, {"threshold": 0.3}, actor="ana", reason="intervene earlier")
     past(monitor, 140)
@@ -135,9 +139,9 @@ def take(url: str, redis_url: str, folder: Path) -> None:
             what.screenshot(path=HERE / f"{name}.png", animations="disabled")
 
         run_view, charts = f"/#/runs/{LIVE}", ".figures canvas"
-        save("page-runs", opened("/#/", ".spark"))
-        page = opened(run_view, charts)
-        save("page-run", page)
+        save("page-runs", opened("/#/", ".spark path"))
+        save("page-run", opened(run_view, charts))
+        page = opened(run_view, charts, size=TALL)
         save("page-figures", page.locator(".figures").last)
         save("page-orders", section(page, "orders"))
         save("page-events", section(page, "events"))

@@ -14,6 +14,8 @@ from tests.servers import PATIENCE_S
 PATIENCE_MS = 1000 * PATIENCE_S
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+GONE = "status of 409"
+"""What a list may complain of: a row was asked for in the moment in which its run was deleted."""
 
 Opened = Callable[..., Page]
 """`opened(url, **options)`: a page of a monitor in a context of its own, closed with the test."""

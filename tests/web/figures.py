@@ -42,8 +42,10 @@ def columns(url: str, run_id: str, *names: str, **query: Any) -> dict[str, list[
 
 
 def place(page: Page, share: float, title: str = OUTCOMES) -> tuple[float, float]:
-    """A point of the page, inside the axes: 0 is the left edge of them and 1 the right one."""
-    axes = figure(page, title).locator(".u-over").bounding_box()
+    """A point of the screen, inside the axes: 0 is the left edge of them and 1 the right one."""
+    over = figure(page, title).locator(".u-over")
+    over.scroll_into_view_if_needed()
+    axes = over.bounding_box()
     assert axes is not None
     return axes["x"] + share * axes["width"], axes["y"] + axes["height"] / 2
 
@@ -58,7 +60,7 @@ def colours(page: Page, title: str = OUTCOMES) -> set[Colour]:
           const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
           const counts = new Map();
           for (let at = 0; at < data.length; at += 4) {
-            if (data[at + 3] < 128) continue;
+            if (data[at + 3] < 64) continue;
             const name = data.slice(at, at + 3).join(",");
             counts.set(name, (counts.get(name) ?? 0) + 1);
           }

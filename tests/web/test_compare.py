@@ -72,6 +72,17 @@ def test_values_at_the_cursor_are_those_of_each_run(opened, monitor):
     assert says(page, "Reward") == {"At": "step 1", short: "0", long: "0"}
 
 
+def test_of_many_steps_running_means_are_compared(opened, monitor):
+    short, long = made(monitor, 20), made(monitor, 160)
+    page = compared(opened, short, long)
+    expect(figure(page, "Reward")).to_contain_text("running mean over a fortieth of the steps")
+    plot(page, "Reward").press("End")
+    # Of steps 145 to 160 the reward is 1, before it is 0; a fortieth of 160 is 4.
+    for _ in range(14):
+        plot(page, "Reward").press("ArrowLeft")
+    assert says(page, "Reward") == {"At": "step 146", short: "–", long: "0.5"}
+
+
 def test_runs_are_added_and_removed_and_the_address_says_which(opened, monitor):
     one, other = made(monitor), made(monitor)
     page = opened("/#/compare")

@@ -193,6 +193,25 @@ def test_what_people_changed_is_marked_and_told_as_text(run):
     expect(figure(run)).to_contain_text("<b>bold</b> 🙂")
 
 
+def test_more_points_than_the_eye_sorts_are_drawn_with_their_mean(opened, monitor):
+    run_id = new_run_id()
+    create(monitor.url, run_id)
+    report(monitor.url, run_id, map(reported, range(1, 161)))
+    page = opened(f"/#/runs/{run_id}")
+    plot(page).press("End")
+    # A fortieth of 160 points is 4: of entropy 2 - step / 100 the mean of steps 157 to 160.
+    said = says(page, "Entropy")
+    assert (said["entropy"], said["mean of 4 steps"]) == ("0.4", "0.415")
+    assert says(page, "Reward")["accuracy"] == "1.59"  # Of step / 100: 1.585.
+    expect(figure(page, "Reward")).to_contain_text("of each function; that as mean of 4 steps")
+    # 64 groups are 16 steps of 4, but a fortieth of the points are 4, with 2, 2, 3, 2 all wrong.
+    expect(figure(page)).to_contain_text("share of groups, mean of 4 steps")
+    said = says(page)
+    assert said["all wrong"] == "56 %"  # 9 / 16
+    assert said["ACR of the step"] == "0.75"
+    audit(page)
+
+
 def test_outcomes_are_drawn_in_their_colours_of_either_theme(run):
     for theme in ("light", "dark"):
         run.get_by_label("Theme").select_option(theme)

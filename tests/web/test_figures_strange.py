@@ -209,6 +209,24 @@ def test_verdicts_say_why_and_what_to_do_and_go_when_they_are_over(opened, monit
     audit(page)
 
 
+def test_the_worst_verdict_is_told_in_full_and_others_when_they_are_opened(opened, monitor):
+    run_id = new_run_id()
+    create(monitor.url, run_id)
+    report(monitor.url, run_id, [judged(step, WRONG, 0.0) for step in range(1, 111)])
+    page = opened(f"/#/runs/{run_id}")
+    run = httpx.get(f"{monitor.url}/v1/runs/{run_id}", trust_env=False).json()
+    told = run["verdicts"]
+    first, second = page.get_by_role("article").nth(0), page.get_by_role("article").nth(1)
+    expect(first).to_contain_text(told[0]["advice"])
+    expect(second.get_by_text(told[1]["advice"])).to_be_hidden()
+    # What is done about it, and the levers, are on the first screen.
+    expect(page.get_by_text(run["controller"])).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Kill")).to_be_in_viewport()
+    second.get_by_text("since step").click()
+    expect(second.get_by_text(told[1]["advice"])).to_be_visible()
+    audit(page)
+
+
 def judged(step: int, group: list[float], grad_norm: float) -> dict[str, Any]:
     return {"step": step, "rewards": [group] * 8, "scalars": {"grad_norm": grad_norm}}
 

@@ -108,7 +108,7 @@ def test_ends_of_an_override_have_bounds(page: Page, trainer: Trainer, trouble: 
 
 
 def test_a_profile_is_for_good(page: Page) -> None:
-    page.get_by_role("button", name="settings", exact=False).first.click()
+    page.get_by_label("Settings", exact=True).get_by_role("button", name="settings").click()
     field(page, "profile").select_option("observe")
     expect(review(page)).to_contain_text("sets every setting of its bundle")
     review(page).get_by_label("for a while").check()

@@ -13,7 +13,7 @@ from monitor_service.store.keys import RunKeys
 from tests.servers import AcrServe, acr_serve, short_folder
 from tests.service.acr import stuck
 from tests.service.reports import CORRECT, MIXED, WRONG, body, new_run_id
-from tests.web.browser import PHONE, audit, fits
+from tests.web.browser import GONE, PHONE, audit, fits
 from tests.web.runs import create, delete, make, order, report
 
 
@@ -134,7 +134,8 @@ def test_what_people_wrote_is_text(page, monitor):
 # Live
 
 
-def test_a_new_run_appears_at_the_top_and_a_deleted_one_goes(page, monitor):
+def test_a_new_run_appears_at_the_top_and_a_deleted_one_goes(page, monitor, trouble):
+    trouble.expect(GONE)
     older, newer = new_run_id(), new_run_id()
     create(monitor.url, older)
     expect(row(page, older)).to_be_visible()
@@ -187,7 +188,8 @@ def test_the_list_is_searched_and_the_address_keeps_it(page, monitor):
     expect_rows(page, f"{prefix}-math-2", f"{prefix}-math")
 
 
-def test_the_list_is_limited_to_a_state_which_runs_enter_and_leave(page, monitor):
+def test_the_list_is_limited_to_a_state_which_runs_enter_and_leave(page, monitor, trouble):
+    trouble.expect(GONE)
     prefix = new_run_id()
     for name in ("1", "2"):
         make(monitor.url, f"{prefix}-{name}")
@@ -335,16 +337,16 @@ def test_a_thousand_runs_are_loaded_by_the_hundred_and_only_those_in_sight_are_f
     assert rows.all_inner_texts() == names[::-1]
     expect(more).to_have_count(0)
     # Below what is in sight a run is not asked for, until it comes into sight.
-    assert not [url for url in asked if "/runs/run-0500" in url]
-    with page.expect_request("**/v1/runs/run-0500/steps*"):
-        row(page, "run-0500").scroll_into_view_if_needed()
-    report(empty.url, "run-0500", [body(1)])
-    expect(row(page, "run-0500").get_by_role("cell").nth(4)).to_have_text("1")
+    assert not [url for url in asked if "/runs/run-0550" in url]
+    with page.expect_request("**/v1/runs/run-0550/steps*"):
+        row(page, "run-0550").scroll_into_view_if_needed()
+    report(empty.url, "run-0550", [body(1)])
+    expect(row(page, "run-0550").get_by_role("cell").nth(4)).to_have_text("1")
     # Who comes back finds the list where they left it.
     before = page.evaluate("scrollY")
     assert before > 5000
-    row(page, "run-0500").get_by_role("link").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("run-0500")
+    row(page, "run-0550").get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("run-0550")
     page.go_back()
     expect(rows).to_have_count(1000)
     assert page.evaluate("scrollY") == before

@@ -95,6 +95,19 @@ def test_a_theme_that_was_chosen_stays_whatever_the_system_says(opened):
     assert page.evaluate("localStorage.length") == 0
 
 
+def test_a_browser_that_keeps_nothing_shows_the_page_all_the_same(opened):
+    forbidden = """for (const name of ["localStorage", "sessionStorage"])
+      Object.defineProperty(window, name, {get() { throw new DOMException("no", "SecurityError") }})
+    """
+    page = opened()
+    page.add_init_script(forbidden)
+    page.reload()
+    heading(page, "Runs")
+    light = background(page)
+    page.get_by_label("Theme").select_option("dark")
+    assert background(page) != light
+
+
 def test_a_monitor_without_tokens_says_that_none_is_needed(page):
     expect(page.get_by_role("banner")).to_contain_text("no token needed")
     expect(page.get_by_role("button", name="Forget token")).to_have_count(0)

@@ -69,6 +69,11 @@ def test_shadow_is_switched_on_and_off(page: Page, trainer: Trainer) -> None:
     expect(lever(page, "active")).to_have_attribute("aria-pressed", "true")
 
 
+def test_what_was_as_configured_is_told_so(page: Page, trainer: Trainer) -> None:
+    order(*(trainer.url, trainer.run_id, "settings"), method="PATCH", beta=0.04, reason="it drifts")
+    expect(newest(page)).to_contain_text("beta as configured → 0.04")
+
+
 def test_the_mode_that_holds_asks_nothing(page: Page) -> None:
     lever(page, "active").click()
     expect(page.get_by_role("dialog")).to_be_hidden()

@@ -1,25 +1,26 @@
 // The REST API: requests with the reader's token, and problems as errors.
 
 import { heardDate } from "./clock.js";
+import { ofTab } from "./memory.js";
 import { signal } from "./signal.js";
 
 const TOKEN = "acr-token";
 
 /** The token that was typed in, for this tab only; "" without one. */
-export const token = signal(sessionStorage.getItem(TOKEN) ?? "");
+export const token = signal(ofTab.read(TOKEN));
 
 /** Whether the monitor refused the newest request for want of a valid token. */
 export const isLockedOut = signal(false);
 
 /** Use this token from now on. */
 export function keepToken(text) {
-  sessionStorage.setItem(TOKEN, text);
+  ofTab.keep(TOKEN, text);
   token.set(text);
   isLockedOut.set(false);
 }
 
 export function forgetToken() {
-  sessionStorage.removeItem(TOKEN);
+  ofTab.keep(TOKEN, "");
   token.set("");
 }
 

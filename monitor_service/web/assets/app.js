@@ -35,12 +35,15 @@ const scrolledTo = new Map();
 history.scrollRestoration = "manual";
 let isFirst = true;
 
+function viewOf({ view }) {
+  return view && import(`./views/${view}.js`);
+}
+
 /** A view, fetched when it is first asked for. */
 function Shown({ at }) {
   const [loaded, setLoaded] = useState(null);
   useEffect(() => {
-    if (!at.view) return;
-    import(`./views/${at.view}.js`).then(
+    viewOf(at)?.then(
       ({ View }) => setLoaded({ View }),
       (failure) => setLoaded({ failure }),
     );
@@ -94,4 +97,6 @@ function ReportsOnly() {
 }
 
 ask();
+// It takes a while, and so does the answer.
+viewOf(place.value)?.catch(() => {});
 render(html`<${App} />`, document.getElementById("app"));

@@ -11,10 +11,11 @@ import { scheme } from "./theme.js";
 /**
  * @typedef {object} Spec what a chart shows; all arrays have a place for each bin of `data`.
  * @property {{from: number[], to: number[]}} data first and last step of the bins.
+ * @property {number} end the newest bin that the rest has a place for.
  * @property {Line[]} lines
  * @property {{label: string, colour: string, share: number[]}[]} [stack] shares in [0, 1], the
  *   lowest first.
- * @property {number[]} [injected] groups that were injected; where there are any it is tinted.
+ * @property {number[]} [injected] groups that were injected; a bar on top shows where there are any.
  * @property {{label: string, value: number, colour: string, dash?: number[]}[]} [levels]
  * @property {{step: number, kind: string, text: string}[]} [marks] kinds are those of glyph.js.
  * @property {[number, number]} [bounds] of the axis; without them those of what is drawn.

@@ -1,12 +1,13 @@
 // Light or dark: as the system has it, or as the reader chose on this machine.
 
+import { ofMachine } from "./memory.js";
 import { signal } from "./signal.js";
 
 const KEPT = "acr-theme";
 export const THEMES = ["auto", "light", "dark"];
 
 /** The choice: one of THEMES. */
-export const theme = signal(THEMES.find((one) => one === localStorage.getItem(KEPT)) ?? "auto");
+export const theme = signal(THEMES.find((one) => one === ofMachine.read(KEPT)) ?? "auto");
 
 const system = matchMedia("(prefers-color-scheme: dark)");
 
@@ -14,8 +15,7 @@ const system = matchMedia("(prefers-color-scheme: dark)");
 export const scheme = signal(resolved());
 
 export function chooseTheme(choice) {
-  if (choice === "auto") localStorage.removeItem(KEPT);
-  else localStorage.setItem(KEPT, choice);
+  ofMachine.keep(KEPT, choice === "auto" ? "" : choice);
   theme.set(choice);
   apply();
 }

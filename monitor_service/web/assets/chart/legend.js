@@ -8,7 +8,8 @@ import { steps, value } from "./words.js";
 /** Values at the cursor, the newest ones while nothing is pointed at. */
 export function Legend({ spec, cursor }) {
   const pointed = useSignal(cursor);
-  const at = pointed ?? spec.data.to.length - 1;
+  // Bins grow between two drawings; what a chart computes of them does not.
+  const at = pointed ?? spec.end;
   const { stack = [], lines, levels = [], injected, format } = spec;
   return html`
     <dl class="legend">
@@ -37,7 +38,7 @@ export function Legend({ spec, cursor }) {
       ${injected &&
       html`
         <${Entry} label="injected groups" value=${figure(injected[at])}>
-          <span class="area tint"></span>
+          <span class="area injected" style=${{ background: "var(--threshold)" }}></span>
         <//>
       `}
     </dl>

@@ -1,11 +1,15 @@
-// What a chart has beneath and above its lines: stacked shares, tinted spans, levels, marks, names.
+// What a chart has beneath and above its lines: stacked shares, spans with injected groups, levels, marks, names.
 
 import { colour, scheme } from "../theme.js";
 import { glyph } from "./glyph.js";
 
-export const FONT = "11px system-ui, sans-serif";
+export const FONT = `11px ${getComputedStyle(document.body).fontFamily}`;
 /** Half the size of a mark, above the axes. */
 export const MARK_PX = 4;
+/** How opaque areas are: lines over them can be read. */
+const FILL = 0.45;
+/** Height of what marks a bin with injected groups. */
+const INJECTED_PX = 5;
 /** The newest of so many parts decides where the name of a share stands. */
 const NAMED = 8;
 
@@ -19,14 +23,14 @@ export function ink(name, alpha = 1) {
   return inks.get(key);
 }
 
-/** Stacked shares from the bottom and the tint, each bin as wide as its steps. */
+/** Stacked shares from the bottom and a bar on top, each bin as wide as its steps. */
 export function under(u, { data, stack = [], injected }) {
   const { ctx, bbox } = u;
   const done = within(u);
   const edges = edgesOf(u, data);
   const floor = data.to.map(() => 0);
   for (const { colour: name, share } of stack) {
-    ctx.fillStyle = ink(name, 0.62);
+    ctx.fillStyle = ink(name, FILL);
     for (let at = 0; at < data.to.length; at += 1) {
       if (!share[at]) continue;
       const bottom = u.valToPos(floor[at], "y", true);
@@ -39,10 +43,8 @@ export function under(u, { data, stack = [], injected }) {
   injected?.forEach((groups, at) => {
     if (!groups) return;
     const [left, right] = edges[at];
-    ctx.fillStyle = ink("injected");
-    ctx.fillRect(left, bbox.top, right - left, bbox.height);
     ctx.fillStyle = ink("threshold");
-    ctx.fillRect(left, bbox.top, right - left, 3 * devicePixelRatio);
+    ctx.fillRect(left, bbox.top, right - left, INJECTED_PX * devicePixelRatio);
   });
   done();
 }

@@ -6,7 +6,7 @@ import { FONT, ink, MARK_PX, over, under } from "./paint.js";
 
 const AXIS_PX = 46;
 /** Room for half of a number beneath the last step. */
-const RIGHT_PX = 20;
+const RIGHT_PX = 24;
 const DRAG_PX = 6;
 const DOUBLE_CLICK_MS = 250;
 /** Largest value over the median from which a figure gets an axis that spreads small ones out. */

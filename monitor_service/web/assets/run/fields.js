@@ -5,15 +5,18 @@ import { useEffect, useState } from "../dom.js";
 import { setting } from "../format.js";
 
 let known = null;
+let asked = null;
 
 /** `{fields, problem, retry}`: every field, as `GET /v1/fields` lists them; they never change. */
 export function useFields() {
   const [found, setFound] = useState({ fields: known, problem: null });
   async function ask() {
     try {
-      known ??= (await get("/v1/fields")).fields.map(exact);
+      asked ??= get("/v1/fields");
+      known ??= (await asked).fields.map(exact);
       setFound({ fields: known, problem: null });
     } catch (problem) {
+      asked = null;
       setFound({ fields: null, problem });
     }
   }
@@ -31,9 +34,9 @@ export function shown(field, value) {
   return value === null ? nothing(field) : setting(value);
 }
 
-/** What null means. */
+/** What null means; `field` is undefined before the monitor has said what there is. */
 export function nothing(field) {
-  return field.is_knob ? "as configured" : "none";
+  return field?.is_knob ? "as configured" : "none";
 }
 
 /** Bounds, in words; "" of a field without. */

@@ -75,26 +75,23 @@ export function Outcomes({ charts }) {
   `;
 }
 
-/** These charts, each on its own. */
-export function Figures({ charts, specs = [] }) {
+/** All other figures, each in a chart of its own, and what there is no chart of, and why. */
+export function Figures({ charts }) {
+  const { figures = [], missing = [] } = charts.specs ?? {};
   return html`
     <div class="figures">
-      ${specs.map(
+      ${figures.map(
         (spec) => html`
           <div class="panel" key=${spec.title}><${Figure} charts=${charts} spec=${spec} /></div>
         `,
       )}
     </div>
-  `;
-}
-
-/** What there is no chart of, and why. */
-export function Missing({ specs }) {
-  if (!specs?.missing.length) return null;
-  return html`
-    <ul class="missing hint">
-      ${specs.missing.map(({ title, why }) => html`<li key=${title}>${title}: ${why}.</li>`)}
-    </ul>
+    ${missing.length > 0 &&
+    html`
+      <ul class="missing hint">
+        ${missing.map(({ title, why }) => html`<li key=${title}>${title}: ${why}.</li>`)}
+      </ul>
+    `}
   `;
 }
 

@@ -3,7 +3,7 @@
 import { runPath, send } from "../api.js";
 import { useNowS } from "../clock.js";
 import { html } from "../dom.js";
-import { clock, count, plural, setting, span } from "../format.js";
+import { clock, count, plural, span } from "../format.js";
 import { useCan } from "../me.js";
 import { OrderButton } from "./dialog.js";
 import { Differences } from "./difference.js";
@@ -55,7 +55,7 @@ export function Overrides({ run, state }) {
 
 /** What it changes, beside what is beneath it. */
 function entriesOf(changes, configured) {
-  return Object.keys(changes).map((name) => [name, setting(configured[name]), setting(changes[name])]);
+  return Object.keys(changes).map((name) => [name, configured[name], changes[name]]);
 }
 
 function Added({ number, orders, run }) {

@@ -4,7 +4,6 @@ import { html } from "../dom.js";
 import { plural } from "../format.js";
 import { Differences } from "./difference.js";
 import { useExpiry } from "./expiry.js";
-import { shown } from "./fields.js";
 import { FORM } from "./form.js";
 import { deed, Order } from "./order.js";
 import { useSignature } from "./signature.js";
@@ -16,7 +15,7 @@ export function Review({ form, run, orders }) {
   const expiry = useExpiry(form.problems);
   const lasting = changes.find(({ field }) => expiry.isForAWhile && !field.is_overridable);
   const isReady = changes.length > 0 && !unclear.length && !lasting && !isSending;
-  const entries = changes.map(({ field, from, to }) => [field.name, shown(field, from), shown(field, to)]);
+  const entries = changes.map(({ field, from, to }) => [field.name, from, to]);
 
   function submit(event) {
     event.preventDefault();

@@ -2,6 +2,7 @@
 
 import { html, useState } from "../dom.js";
 import { me } from "../me.js";
+import { ofMachine } from "../memory.js";
 import { useSignal } from "../signal.js";
 
 const ACTOR = "acr-actor";
@@ -17,10 +18,10 @@ const MAX_ACTOR_CHARS = 128;
  */
 export function useSignature({ id, isRequired = true }) {
   const [reason, setReason] = useState("");
-  const [actor, setActor] = useState(localStorage.getItem(ACTOR) ?? "");
+  const [actor, setActor] = useState(ofMachine.read(ACTOR));
   const token = useSignal(me)?.name;
   const signed = () => {
-    if (!token) localStorage.setItem(ACTOR, actor.trim());
+    if (!token) ofMachine.keep(ACTOR, actor.trim());
     return {
       ...(reason.trim() ? { reason: reason.trim() } : {}),
       ...(!token && actor.trim() ? { actor: actor.trim() } : {}),

@@ -1,15 +1,16 @@
 // What each chart of a run shows, from its bins.
 
+import { bounded, reach, runningMean } from "../chart/running.js";
 import { STROKES } from "../chart/strokes.js";
 import { count, figure, percent, rate } from "../format.js";
 
-/** Groups by what their rewards say, in the order in which they are stacked. */
+/** Groups by what their rewards say, in the order in which they are stacked; told of rare ones if there are any. */
 const OUTCOMES = [
   { name: "all_wrong", label: "all wrong", colour: "wrong" },
   { name: "all_correct", label: "all correct", colour: "correct" },
-  { name: "uniform_other", label: "other", colour: "other" },
+  { name: "uniform_other", label: "other", colour: "other", isRare: true },
   { name: "mixed", label: "mixed", colour: "mixed" },
-  { name: "unscored", label: "unscored", colour: "unscored" },
+  { name: "unscored", label: "unscored", colour: "unscored", isRare: true },
 ];
 
 /** Columns that the charts are drawn from. */
@@ -23,9 +24,15 @@ export const FIELDS = [
 /** Share of its baseline below which the rule `entropy_collapse` calls entropy collapsed. */
 const COLLAPSED_SHARE = 0.3;
 
+/** Groups of which a share is more than chance: as many as the monitor pools the ACR over. */
+const POOLED_GROUPS = 64;
+
 const WHOLE_AXIS = [0, 1];
 const DASHED = [7, 4];
 const DOTTED = [2, 3];
+/** What is there to be seen, beneath what is to be read. */
+const QUIET = { width: 1, alpha: 0.4 };
+const BOLD = { width: 2.25 };
 const TALL = 300;
 const LOW = 150;
 
@@ -39,20 +46,18 @@ export function factsOf(run) {
 }
 
 /**
- * All charts: `outcomes`, `main` and `more` are specs as charts.js takes them, with `title` and
+ * All charts: `outcomes` and those of `figures` are specs as charts.js takes them, with `title` and
  * `unit`; `missing` are the figures that were not reported, and why.
  */
 export function specsOf(bins, marks, facts, components) {
   const found = figures(bins, facts, components).map((spec) => ({
-    ...{ data: bins, marks, height: LOW, format: figure, tick: figure },
+    ...{ data: bins, end: bins.length - 1, marks, height: LOW, format: figure, tick: figure },
     ...spec,
     lines: spec.lines.filter(isReported),
   }));
-  const shown = found.filter(({ lines }) => lines.length);
   return {
     outcomes: outcomes(bins, marks),
-    main: shown.filter(({ isMain }) => isMain),
-    more: shown.filter(({ isMain }) => !isMain),
+    figures: found.filter(({ lines }) => lines.length),
     missing: found
       .filter(({ lines }) => !lines.length)
       .map(({ title, otherwise = "not reported" }) => ({ title, why: otherwise })),
@@ -60,51 +65,67 @@ export function specsOf(bins, marks, facts, components) {
 }
 
 function outcomes(bins, marks) {
-  const { mean, to } = bins;
+  const { mean, to, size } = bins;
   const line = lines(bins);
   const bare = { colour: "raw", isBare: true };
   const injected = to.map((_, at) => mean.injected_wrong[at] + mean.injected_correct[at]);
+  const numPooled = pooled(bins);
+  const over = (name) => runningMean(mean[name], numPooled);
+  const effective = over("acr_effective");
   return {
     title: "Group outcomes and ACR",
-    unit: "share of groups",
-    ...{ data: bins, marks, height: TALL, bounds: WHOLE_AXIS, format: rate, tick: percent },
+    unit: `share of groups${numPooled > 1 ? `, mean of ${count(numPooled * size)} steps` : ""}`,
+    ...{ data: bins, end: bins.length - 1, marks, height: TALL },
+    ...{ bounds: WHOLE_AXIS, format: rate, tick: percent },
     lines: [
-      line("acr", { ...bare, label: "ACR of the step", width: 1, alpha: 0.55 }),
-      line("acr_smoothed", { ...bare, label: "ACR, pooled", width: 2.25 }),
-      line("acr_effective", {
+      line("acr", { ...bare, ...QUIET, label: "ACR of the step" }),
+      line("acr_smoothed", { ...bare, ...BOLD, label: "ACR, pooled" }),
+      {
         ...bare,
         label: "effective ACR",
         dash: DOTTED,
+        mean: effective,
         // Without injection it is the ACR itself.
-        drawn: mean.acr_effective.map((value, at) => (injected[at] ? value : null)),
-      }),
+        drawn: effective.map((value, at) => (injected[at] ? value : null)),
+      },
       line("threshold", { ...bare, label: "threshold", colour: "threshold", width: 2, dash: DASHED }),
     ].filter(isReported),
-    stack: shares(mean),
-    injected,
+    stack: shares(Object.fromEntries(OUTCOMES.map(({ name }) => [name, over(name)]))),
+    injected: injected.some(Boolean) ? injected : undefined,
   };
+}
+
+/** Bins whose groups are taken together, for shares that say something. */
+function pooled({ mean, length, size }) {
+  const numGroups = OUTCOMES.flatMap(({ name }) => mean[name]).reduce((sum, value) => sum + value, 0);
+  return bounded(Math.ceil((POOLED_GROUPS * length) / (numGroups * size)), length);
 }
 
 function figures(bins, { beta, baseline, functions }, components) {
   const line = lines(bins);
-  const one = (name, label) => [line(name, { label, colour: "raw" })];
+  const num = reach(bins.length);
+  const smooth = num > 1 && `mean of ${count(num * bins.size)} steps`;
+  const one = (name, label) => {
+    const raw = line(name, { label, colour: "raw" });
+    if (!smooth) return [raw];
+    const mean = runningMean(raw.mean, num);
+    return [{ ...raw, ...QUIET }, { ...BOLD, label: smooth, colour: "raw", mean }];
+  };
   return [
     {
-      isMain: true,
       title: "Reward",
-      unit: rewardUnit(functions, bins, components),
+      unit: rewardUnit(functions, bins, components, smooth),
       lines: [
         ...one("reward_mean", "mean reward"),
         ...(components?.names ?? []).map((name, at) => ({
           ...STROKES[at + 1],
           label: name,
-          mean: components.of[name],
+          mean: runningMean(components.of[name], num),
         })),
       ],
       otherwise: "no completion was scored",
     },
     {
-      isMain: true,
       title: "Entropy",
       unit: "nats per token",
       lines: one("entropy", "entropy"),
@@ -151,10 +172,12 @@ function shares(mean) {
   const total = mean.mixed.map((_, at) =>
     OUTCOMES.reduce((sum, { name }) => sum + (mean[name][at] ?? 0), 0),
   );
-  return OUTCOMES.map(({ name, label, colour }) => ({
-    ...{ label, colour },
-    share: mean[name].map((value, at) => (total[at] ? (value ?? 0) / total[at] : 0)),
-  }));
+  return OUTCOMES.filter(({ name, isRare }) => !isRare || mean[name].some(Boolean)).map(
+    ({ name, label, colour }) => ({
+      ...{ label, colour },
+      share: mean[name].map((value, at) => (total[at] ? (value ?? 0) / total[at] : 0)),
+    }),
+  );
 }
 
 function entropyLevels(baseline) {
@@ -170,11 +193,11 @@ function entropyLevels(baseline) {
   ];
 }
 
-/** What a reward is made of, and from which step on that is known. */
-function rewardUnit(functions, bins, components) {
+/** What a reward is made of, from which step on that is known, and how it is drawn. */
+function rewardUnit(functions, bins, components, smooth) {
   const mean = "mean over completions";
   if (functions.length === 1) return `${mean}, ${functions[0]}`;
   if (!components) return mean;
   const since = components.from > bins.from[0] ? ` from step ${count(components.from)} on` : "";
-  return `${mean}, and of each function${since}`;
+  return [`${mean}, and of each function${since}`, smooth && `that as ${smooth}`].filter(Boolean).join("; ");
 }

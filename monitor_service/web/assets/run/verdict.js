@@ -20,25 +20,30 @@ export function Headline({ run }) {
   return html`<p class="run-headline" data-level=${level}>${headline}</p>`;
 }
 
-/** What the health rules say now, the most severe first, and what they said before. */
+/** What the health rules say now, the most severe one in full, and what they said before. */
 export function Verdicts({ run, events }) {
   return html`
     ${!run.last && html`<p class="hint">Nothing to judge yet.</p>`}
     ${run.last && !run.verdicts.length && html`<p><${Badge} level="fine">no warning<//></p>`}
-    ${run.verdicts.map((verdict) => html`<${Verdict} key=${verdict.rule} verdict=${verdict} />`)}
+    ${run.verdicts.map((verdict, at) => html`<${Verdict} key=${verdict.rule} verdict=${verdict} isWorst=${at === 0} />`)}
     <${Earlier} events=${events} lastStep=${run.step} />
   `;
 }
 
-function Verdict({ verdict: { severity, rule, since_step: since, cause, advice } }) {
+function Verdict({ verdict: { severity, rule, since_step: since, cause, advice }, isWorst }) {
+  const name = html`
+    <h3>
+      <${Badge} level=${severity}>${severity}<//> ${ruleName(rule)}
+      <span class="hint"> since step ${count(since)}</span>
+    </h3>
+  `;
+  const more = html`
+    <p>${cause}</p>
+    <p><b>What to do.</b> ${advice}</p>
+  `;
   return html`
     <article class="verdict">
-      <h3>
-        <${Badge} level=${severity}>${severity}<//> ${ruleName(rule)}
-        <span class="hint"> since step ${count(since)}</span>
-      </h3>
-      <p>${cause}</p>
-      <p><b>What to do.</b> ${advice}</p>
+      ${isWorst ? html`${name}${more}` : html`<details><summary>${name}</summary>${more}</details>`}
     </article>
   `;
 }

@@ -75,13 +75,13 @@ function listed(filters, before) {
     }
   }
 
-  /** The page as it is now; what was loaded beyond it stays. */
+  /** The page as it is now; what was loaded beyond it stays, and may have moved. */
   function take(page, after) {
     const found = new Set(page.runs.map((run) => run.id));
     const last = page.runs.at(-1);
     const rest = [...rows.values()].filter(({ run }) => !found.has(run.id));
     const isTail = ({ run }) => page.next_after !== null && isOlder(run, last);
-    const tail = rest.filter(isTail);
+    const tail = rest.filter(isTail).map((row) => ({ ...row, isStale: true }));
     const newer = after === undefined ? [] : rest.filter((row) => !isTail(row));
     const fetched = page.runs.map((run) => ({ run, steps: rows.get(run.id)?.steps, isStale: true }));
     rows = new Map([...newer, ...fetched, ...tail].map((row) => [row.run.id, row]));
@@ -94,7 +94,6 @@ function listed(filters, before) {
     refreshing = undefined;
     asking?.abort();
     asking = new AbortController();
-    for (const [id, row] of rows) rows.set(id, { ...row, isStale: true });
     return load(undefined, asking.signal);
   }
 

@@ -5,7 +5,7 @@ import { html, useMemo, useState } from "../dom.js";
 import { Age, count, NOTHING } from "../format.js";
 import { link, useTitle } from "../router.js";
 import { Events } from "../run/events.js";
-import { Figures, Missing, Outcomes, useCharts } from "../run/figures.js";
+import { Figures, Outcomes, useCharts } from "../run/figures.js";
 import { useLandmarks } from "../run/landmarks.js";
 import { Orders } from "../run/orders.js";
 import { Overrides } from "../run/overrides.js";
@@ -24,54 +24,51 @@ export function View({ params: { id }, query }) {
   const charts = useCharts(id, state, events, rangeOf(query));
   useTitle(id);
   // Charts move with every step; what does not depend on them is left alone.
-  const side = useMemo(() => html`<${Side} state=${state} events=${events} />`, [state, events]);
-  const rest = useMemo(() => html`<${Rest} state=${state} />`, [state]);
+  const control = useMemo(() => html`<${Control} state=${state} />`, [state]);
+  const rest = useMemo(() => html`<${Rest} state=${state} events=${events} />`, [state, events]);
   if (problem) return html`<${Absent} id=${id} problem=${problem} />`;
   if (!run) return html`<h1>${id}</h1><p class="hint">${connection === "lost" ? AWAY : ""}</p>`;
   return html`
     <${Heading} run=${run} />
     <${Headline} run=${run} />
-    <div class="run-first">
+    ${control}
+    <div class="run-grid">
       <section aria-labelledby="history">
         <h2 id="history" class="unseen">History</h2>
         <${Outcomes} charts=${charts} />
-        <${Figures} charts=${charts} specs=${charts.specs?.main} />
+        <${Figures} charts=${charts} />
       </section>
-      ${side}
+      ${rest}
     </div>
-    <${Figures} charts=${charts} specs=${charts.specs?.more} />
-    <${Missing} specs=${charts.specs} />
-    ${rest}
   `;
 }
 
 const AWAY = "The monitor does not answer; trying again.";
 
-function Side({ state, events }) {
+function Control({ state }) {
+  const { run } = state;
+  return html`
+    <section class="panel run-control" aria-labelledby="control">
+      <h2 id="control" class="unseen">Control</h2>
+      <${Steering} run=${run} state=${state} />
+      <${Overrides} run=${run} state=${state} />
+    </section>
+  `;
+}
+
+function Rest({ state, events }) {
   const { run, news } = state;
   return html`
-    <div>
+    <div class="side">
       <${Section} id="verdict" title="Verdict">
         <${Verdicts} run=${run} events=${events} />
         <${Outlook} run=${run} news=${news} />
       <//>
-      <${Section} id="control" title="Control">
-        <${Steering} run=${run} state=${state} />
-        <${Overrides} run=${run} state=${state} />
-      <//>
-    </div>
-  `;
-}
-
-function Rest({ state }) {
-  const { run } = state;
-  return html`
-    <div class="run-rest">
-      <${Section} id="settings" title="Settings"><${Settings} run=${run} state=${state} /><//>
       <${Section} id="orders" title="Orders"><${Orders} run=${run} state=${state} /><//>
       <${Section} id="events" title="Events"><${Events} run=${run} state=${state} /><//>
       <${Section} id="about" title="About this run"><${About} run=${run} /><//>
     </div>
+    <${Section} id="settings" title="Settings"><${Settings} run=${run} state=${state} /><//>
   `;
 }
 
